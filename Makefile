@@ -1,0 +1,82 @@
+# Two commands matter: `make demo` and `make test`. Both set up .venv where missing.
+PYTHON ?= python3
+VENV ?= .venv
+# Where to get torch when no wheel is at hand. CPU build by default; for a GPU, e.g.
+#   make demo TORCH_INDEX=https://download.pytorch.org/whl/cu130
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+PYTEST_ARGS ?=
+
+PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
+READY := $(VENV)/.ready
+MIN_VENV := .venv-min
+
+.PHONY: demo test test-slow test-min lint types check-no-extras doc benchmark clean help
+
+help:
+	@echo "make demo   compare the estimators with their baselines on the digits data"
+	@echo "make test   run the test suite"
+	@echo "also: lint types check-no-extras test-slow test-min doc benchmark clean"
+
+demo: $(READY)
+	$(VENV)/bin/python -m sklearn_whitebox compare --output results
+
+test: $(READY)
+	SCIPY_ARRAY_API=1 OMP_WAIT_POLICY=PASSIVE $(VENV)/bin/python -m pytest -n 2 \
+	    --dist worksteal -m "not slow" $(PYTEST_ARGS)
+
+test-slow: $(READY)
+	SCIPY_ARRAY_API=1 OMP_WAIT_POLICY=PASSIVE $(VENV)/bin/python -m pytest -m slow \
+	    $(PYTEST_ARGS)
+
+lint: $(READY)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/codespell
+
+types: $(READY)
+	$(VENV)/bin/mypy
+
+# The package must import, fit and predict with the required dependencies only.
+check-no-extras: $(READY)
+	$(VENV)/bin/python tests/check_no_extras.py
+
+doc: $(READY)
+	$(VENV)/bin/python -m sphinx -W --keep-going -b html doc doc/_build/html
+
+benchmark: $(READY)
+	$(VENV)/bin/python benchmarks/run_all.py
+
+.PHONY: python-is-new-enough
+python-is-new-enough:
+	@command -v $(PYTHON) >/dev/null 2>&1 || { \
+	  echo "sklearn_whitebox needs Python 3.11 or newer, and '$(PYTHON)' was not found." \
+	       "Install one and name it: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "sklearn_whitebox needs Python 3.11 or newer, and '$(PYTHON)' is" \
+	       "$$($(PYTHON) --version 2>&1). Name a newer one:" \
+	       "make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+
+$(READY): pyproject.toml constraints.txt | python-is-new-enough
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install -q --upgrade pip
+	@# A wheel in a folder that pip already knows wins; else the index named above.
+	$(PIP) install -q --no-index --no-deps -c constraints.txt torch 2>/dev/null || \
+	  $(PIP) install -q --no-deps --index-url $(TORCH_INDEX) -c constraints.txt torch
+	$(PIP) install -q -c constraints.txt -e ".[dev]"
+	@touch $(READY)
+
+# The oldest supported versions. TORCH_MIN_PIN=2.13.0 keeps a torch that is at hand.
+TORCH_MIN_PIN ?= 2.6.0
+test-min: | python-is-new-enough
+	test -d $(MIN_VENV) || $(PYTHON) -m venv $(MIN_VENV)
+	$(MIN_VENV)/bin/python -m pip install -q --upgrade pip
+	$(MIN_VENV)/bin/python -m pip install -q --no-index --no-deps \
+	    torch==$(TORCH_MIN_PIN) 2>/dev/null || \
+	  $(MIN_VENV)/bin/python -m pip install -q --no-deps --index-url $(TORCH_INDEX) \
+	    torch==$(TORCH_MIN_PIN)
+	$(MIN_VENV)/bin/python -m pip install -q -c constraints-min.txt -e ".[test]"
+	SCIPY_ARRAY_API=1 OMP_WAIT_POLICY=PASSIVE $(MIN_VENV)/bin/python -m pytest -n 2 \
+	    --dist worksteal -m "not slow" $(PYTEST_ARGS)
+
+clean:
+	rm -rf $(VENV) $(MIN_VENV) results build dist doc/_build doc/auto_examples doc/generated

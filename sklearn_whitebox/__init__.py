@@ -1,0 +1,1 @@
+"""White-box representation learning with the scikit-learn contract."""

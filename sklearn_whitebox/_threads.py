@@ -1,0 +1,68 @@
+"""The one gate for threads: small work on one thread, everything put back after."""
+
+import contextlib
+import os
+import threading
+
+import torch
+from threadpoolctl import threadpool_limits
+
+_PID_AT_IMPORT = os.getpid()
+
+# Multiply-adds of one step below which a second thread costs more than it brings:
+# idle OpenMP threads spin at every barrier, which slows tiny fits by up to 200 times.
+SMALL_WORK = 2e8
+
+
+@contextlib.contextmanager
+def torch_threads(work=0.0):
+    """Run torch on one thread when the work is small, and restore the count after.
+
+    A process made by ``os.fork`` also gets one thread: OpenMP's pool does not survive
+    the fork, and the first parallel region would wait for it for ever. The count is
+    never raised above the caller's.
+
+    Parameters
+    ----------
+    work : float, default=0.0
+        Multiply-adds of one step of the loop inside.
+    """
+    before = torch.get_num_threads()
+    forked = os.getpid() != _PID_AT_IMPORT
+    inside = 1 if forked or work < SMALL_WORK else before
+    if inside != before:
+        torch.set_num_threads(inside)
+    try:
+        yield
+    finally:
+        if inside != before:
+            torch.set_num_threads(before)
+
+
+_blas_lock = threading.Lock()
+_blas_users = 0
+_blas_limit = None
+
+
+@contextlib.contextmanager
+def serial_blas():
+    """Run BLAS on one thread inside blocks that joblib already runs in parallel.
+
+    Used for any ``n_jobs``, one included, because the number of BLAS threads changes
+    the last bits of a product and results must not depend on ``n_jobs``. The setting is
+    one for the whole process, so concurrent fits share it: the first sets it and the
+    last puts it back.
+    """
+    global _blas_users, _blas_limit
+    with _blas_lock:
+        if _blas_users == 0:
+            _blas_limit = threadpool_limits(limits=1, user_api="blas")
+        _blas_users += 1
+    try:
+        yield
+    finally:
+        with _blas_lock:
+            _blas_users -= 1
+            if _blas_users == 0:
+                _blas_limit.restore_original_limits()
+                _blas_limit = None

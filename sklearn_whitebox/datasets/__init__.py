@@ -1,0 +1,1 @@
+"""Synthetic data with planted structure, and loaders of real image data."""

@@ -1,0 +1,1 @@
+"""Displays: the only place that imports matplotlib."""

@@ -1,0 +1,138 @@
+"""What every estimator of this package shares. Think twice before adding to it."""
+
+import functools
+import logging
+import warnings
+from importlib.metadata import PackageNotFoundError, version
+
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import InconsistentVersionWarning
+
+from sklearn_whitebox._compat import CallbackSupportMixin, _fit_context
+
+try:
+    _VERSION = version("sklearn-whitebox")
+except PackageNotFoundError:  # running from a source tree that is not installed
+    _VERSION = "unknown"
+
+_STATE_FORMAT = 1
+_DOCUMENTATION = "https://sklearn-whitebox.readthedocs.io/en/stable/generated"
+
+
+def all_or_nothing(*, prefer_skip_nested_validation=True):
+    """Decorate a fitting method: validate parameters, and commit all or nothing.
+
+    Any exception, Ctrl-C included, puts the attributes back as they were, so a failed
+    fit leaves an unfitted estimator unfitted and a fitted one with its old model. That
+    asks of the method that it binds new arrays and never writes into fitted ones.
+
+    Parameters
+    ----------
+    prefer_skip_nested_validation : bool, default=True
+        As in scikit-learn's ``_fit_context``.
+
+    Returns
+    -------
+    decorator : callable
+        Decorator of a method that fits.
+    """
+
+    def decorate(method):
+        validated = _fit_context(
+            prefer_skip_nested_validation=prefer_skip_nested_validation
+        )(method)
+
+        @functools.wraps(method)
+        def fit(estimator, *args, **kwargs):
+            before = dict(vars(estimator))
+            with _log_to_console(estimator):
+                try:
+                    return validated(estimator, *args, **kwargs)
+                except BaseException:
+                    vars(estimator).clear()
+                    vars(estimator).update(before)
+                    raise
+
+        return fit
+
+    return decorate
+
+
+class _log_to_console:
+    """Show the package's progress lines while ``verbose`` asks for them."""
+
+    def __init__(self, estimator):
+        self._verbose = bool(getattr(estimator, "verbose", 0))
+        self._logger = logging.getLogger("sklearn_whitebox")
+
+    def __enter__(self):
+        # Whoever has configured logging decides; else a handler is lent for the fit.
+        self._handler = None
+        if self._verbose and not self._logger.hasHandlers():
+            self._handler = logging.StreamHandler()
+            self._handler.setFormatter(logging.Formatter("%(message)s"))
+            self._level = self._logger.level
+            self._logger.addHandler(self._handler)
+            self._logger.setLevel(logging.INFO)
+
+    def __exit__(self, *error):
+        if self._handler is not None:
+            self._logger.removeHandler(self._handler)
+            self._logger.setLevel(self._level)
+
+
+class WhiteboxVersionWarning(InconsistentVersionWarning):
+    """A model was saved by another version of this package."""
+
+    def __init__(self, *, estimator_name, saved_version):
+        super().__init__(
+            estimator_name=estimator_name,
+            current_sklearn_version=_VERSION,
+            original_sklearn_version=saved_version,
+        )
+
+    def __str__(self):
+        """Say which versions met, and what to do."""
+        return (
+            f"{self.estimator_name} was saved by sklearn_whitebox "
+            f"{self.original_sklearn_version} and is loaded by "
+            f"{self.current_sklearn_version}; check its predictions or fit it again."
+        )
+
+
+class WhiteboxEstimator(CallbackSupportMixin, BaseEstimator):
+    """Base of all estimators: callbacks, documentation links, versioned state."""
+
+    _doc_link_module = "sklearn_whitebox"
+    _doc_link_template = (
+        _DOCUMENTATION + "/sklearn_whitebox.{estimator_name}.html"
+    )
+
+    def _doc_link_url_param_generator(self, *_):
+        return {"estimator_name": type(self).__name__}
+
+    def __getstate__(self):
+        state = dict(super().__getstate__())
+        state["_whitebox_version"] = _VERSION
+        state["_whitebox_format"] = _STATE_FORMAT
+        return state
+
+    def __setstate__(self, state):
+        state = dict(state)
+        name = type(self).__name__
+        saved_format = state.pop("_whitebox_format", _STATE_FORMAT)
+        saved_version = state.pop("_whitebox_version", _VERSION)
+        if saved_format > _STATE_FORMAT:
+            raise ValueError(
+                f"This {name} was saved by sklearn_whitebox {saved_version} in state "
+                f"format {saved_format}; {_VERSION} reads up to {_STATE_FORMAT}. "
+                "Upgrade sklearn_whitebox."
+            )
+        if saved_version != _VERSION:
+            warnings.warn(
+                WhiteboxVersionWarning(
+                    estimator_name=name, saved_version=saved_version
+                ),
+                stacklevel=2,
+            )
+        super().__setstate__(state)

@@ -1,0 +1,1 @@
+"""Scores on arrays: clustering accuracy, recovery of dictionaries, rates."""

@@ -1,0 +1,1 @@
+"""Network modules in plain torch, usable without scikit-learn."""

@@ -1,0 +1,1 @@
+"""Iterative algorithms: arrays and settings in, a result out."""
