@@ -3,15 +3,12 @@
 from typing import Any
 
 import numpy as np
-from joblib import Parallel, delayed
 from numba import njit
 from numpy.typing import NDArray
 
-from sklearn_whitebox._threads import serial_blas
+from sklearn_whitebox.solvers._lasso_path import follow_path, singular_share
 from sklearn_whitebox.solvers._result import SolverResult
 
-# Rows per block: fixed, so that the result does not depend on the number of jobs.
-_BLOCK = 256
 # Factorisations between two checks; beyond it, coordinate descent is cheaper.
 _MAX_REPAIRS = 8
 
@@ -62,9 +59,10 @@ def _factorise(gram: Array, support: Array, m: int, l2: float, factor: Array) ->
         for j in range(i, m):
             factor[i, j] = gram[support[i], support[j]]
         factor[i, i] += l2
+    smallest = singular_share(gram)
     for i in range(m):
         # A pivot lost to rounding means atoms that depend on one another.
-        if factor[i, i] <= 1e-10 * (gram[support[i], support[i]] + l2):
+        if factor[i, i] <= smallest * (gram[support[i], support[i]] + l2):
             return False
         pivot = np.sqrt(factor[i, i])
         for j in range(i, m):
@@ -93,17 +91,20 @@ def _solve(factor: Array, m: int, x: Array) -> None:
 @njit(nogil=True, cache=True)
 def _solve_signed(
     gram: Array, b: Array, l1: float, l2: float, z: Array, support: Array, m: int
-) -> int:
+) -> bool:
     """Minimise over the support with its signs held; drop coordinates that hit zero.
 
     Between two sign changes the objective is quadratic, so every step to the minimum
-    of that quadratic, or to the first zero on the way, lowers it.
+    of that quadratic, or to the first zero on the way, lowers it. False if the Gram of
+    the support is singular.
     """
     factor = np.empty((m, m))
     target = np.empty(m)
     for _ in range(_MAX_REPAIRS):
-        if m == 0 or not _factorise(gram, support, m, l2, factor):
-            return m
+        if m == 0:
+            return True
+        if not _factorise(gram, support, m, l2, factor):
+            return False
         for i in range(m):
             target[i] = b[support[i]] - np.sign(z[support[i]]) * l1
         _solve(factor, m, target)
@@ -119,18 +120,17 @@ def _solve_signed(
             moved = value + step * (target[i] - value)
             if step == 1.0:
                 moved = target[i]
-            if value * moved <= 0.0:
+            # The coordinate that stopped the step is zero but for rounding.
+            if value * moved <= 1e-14 * value * value:
                 z[j] = 0.0
             else:
                 z[j] = moved
                 support[kept] = j
                 kept += 1
-        if kept == m and step == 1.0:
-            return m
         if kept == m:
-            return m
+            return True
         m = kept
-    return m
+    return True
 
 
 @njit(nogil=True, cache=True)
@@ -177,6 +177,8 @@ def _elastic_net_single(
 ) -> tuple[int, float]:
     """Solve one problem in place, from the start given in `z`.
 
+    A zero start follows the path; any other is improved by coordinate descent.
+
     Parameters
     ----------
     gram : ndarray of shape (n_components, n_components)
@@ -192,12 +194,12 @@ def _elastic_net_single(
     tol : float
         Largest violation of the optimality conditions, relative to ``max |b|``.
     max_iter : int
-        Most sweeps over coordinates.
+        Most path steps and sweeps.
 
     Returns
     -------
     n_iter : int
-        Sweeps done.
+        Path steps and sweeps done.
     violation : float
         Violation of the optimality conditions reached, relative to ``max |b|``.
     """
@@ -213,12 +215,17 @@ def _elastic_net_single(
     # Float64 inside: the residual is a difference of sums, also for float32 input.
     code = np.empty(k)
     residual = np.empty(k)
+    is_cold = True
     for j in range(k):
         usable = gram[j, j] + l2 > 0.0 and not (positive and z[j] < 0.0)
         code[j] = z[j] if usable else 0.0
+        is_cold = is_cold and code[j] == 0.0
     _refresh(gram, b, l2, code, residual)
     enough = tol * scale
     n_iter = 0
+    if is_cold:
+        n_iter = follow_path(gram, b, l1, l2, positive, code, residual, max_iter)
+        _refresh(gram, b, l2, code, residual)
     violation = _violation(code, residual, l1, positive)
     while violation > enough and n_iter < max_iter:
         change = _sweep(gram, code, residual, everything, k, l1, l2, positive)
@@ -240,7 +247,14 @@ def _elastic_net_single(
                 if code[support[i]] != 0.0:
                     support[kept] = support[i]
                     kept += 1
-            _solve_signed(gram, b, l1, l2, code, support, kept)
+            if not _solve_signed(gram, b, l1, l2, code, support, kept) and not is_cold:
+                # The start has atoms that depend on one another; the path avoids them.
+                is_cold = True
+                code[:] = 0.0
+                _refresh(gram, b, l2, code, residual)
+                n_iter += follow_path(
+                    gram, b, l1, l2, positive, code, residual, max_iter - n_iter
+                )
         _refresh(gram, b, l2, code, residual)
         violation = _violation(code, residual, l1, positive)
     for j in range(k):
@@ -267,73 +281,6 @@ def _elastic_net_rows(
         )
         most = max(most, n_iter)
         worst = max(worst, violation)
-    return most, worst
-
-
-@njit(nogil=True, cache=True)
-def _lasso_gap(
-    gram: Array, b: Array, squared_norm: float, l1: float, positive: bool, z: Array
-) -> float:
-    """Duality gap of a lasso code, relative to half the squared norm of the sample."""
-    residual = np.empty(b.shape[0])
-    code = z.astype(np.float64)
-    _refresh(gram, b, 0.0, code, residual)
-    fitted = 0.0  # ‖zD‖²
-    explained = 0.0  # x · zD
-    norm = 0.0
-    worst = 0.0
-    for j in range(b.shape[0]):
-        fitted += code[j] * (b[j] - residual[j])
-        explained += code[j] * b[j]
-        norm += abs(code[j])
-        worst = max(worst, residual[j] if positive else abs(residual[j]))
-    error = max(squared_norm - 2.0 * explained + fitted, 0.0)
-    shrink = min(1.0, l1 / worst) if worst > 0.0 else 1.0
-    primal = 0.5 * error + l1 * norm
-    dual = shrink * (squared_norm - explained) - 0.5 * shrink * shrink * error
-    return max(primal - dual, 0.0) / (0.5 * squared_norm)
-
-
-@njit(nogil=True, cache=True)
-def _lasso_rows(
-    gram: Array,
-    correlations: Array,
-    squared_norms: Array,
-    l1: Array,
-    positive: bool,
-    codes: Array,
-    tol: float,
-    max_iter: int,
-) -> tuple[int, float]:
-    most = 0
-    worst = 0.0
-    for i in range(correlations.shape[0]):
-        if squared_norms[i] <= 0.0:
-            continue
-        n_iter = 0
-        gap = np.inf
-        violation = tol
-        # The optimality conditions are cheap to check, the gap is what is promised.
-        for _ in range(4):
-            used, _reached = _elastic_net_single(
-                gram,
-                correlations[i],
-                l1[i],
-                0.0,
-                positive,
-                codes[i],
-                violation,
-                max_iter - n_iter,
-            )
-            n_iter += used
-            gap = _lasso_gap(
-                gram, correlations[i], squared_norms[i], l1[i], positive, codes[i]
-            )
-            if gap <= tol or n_iter >= max_iter:
-                break
-            violation *= 0.1
-        most = max(most, n_iter)
-        worst = max(worst, gap)
     return most, worst
 
 
@@ -374,7 +321,7 @@ def elastic_net_gram(
         A row is done when no optimality condition is violated by more than this times
         its largest correlation.
     max_iter : int, default=1000
-        Most sweeps over the coordinates of a row.
+        Most steps along the path and sweeps over the coordinates of a row.
     init : ndarray of shape (n_samples, n_components), default=None
         Codes to start from; None starts from zero.
 
@@ -392,14 +339,17 @@ def elastic_net_gram(
 
     Notes
     -----
-    Coordinate descent finds the support, and one Cholesky solve on it with signs held
-    then gives the exact solution, as in feature-sign search [1]_. A row costs O(k)
-    per coordinate changed and O(s³) per solve, for k atoms and s non-zeros. A row's
-    result does not depend on the other rows.
+    From zero, the exact solution path is followed down to the wanted weight [1]_, at
+    O(ks + s²) for each of its about s steps, with k atoms and s non-zeros. From another
+    start, and where the atoms of a support depend on one another, coordinate descent
+    finds the support and a Cholesky solve with the signs held makes the solution exact
+    [2]_. A row's result does not depend on the other rows.
 
     References
     ----------
-    .. [1] Lee, Battle, Raina, Ng (2006). Efficient sparse coding algorithms. NeurIPS.
+    .. [1] Osborne, Presnell, Turlach (2000). A new approach to variable selection in
+       least squares problems. IMA Journal of Numerical Analysis 20.
+    .. [2] Lee, Battle, Raina, Ng (2006). Efficient sparse coding algorithms. NeurIPS.
 
     Examples
     --------
@@ -426,110 +376,6 @@ def elastic_net_gram(
     return SolverResult(
         solution=codes, n_iter=n_iter, converged=violation <= tol, gap=violation
     )
-
-
-def lasso_encode(
-    X: Array,
-    dictionary: Array,
-    *,
-    alpha: float | Array,
-    positive: bool = False,
-    tol: float = 1e-4,
-    max_iter: int = 1000,
-    n_jobs: int | None = None,
-) -> SolverResult:
-    r"""Write every sample as a sparse combination of given atoms.
-
-    .. math:: \min_z \tfrac12 \|x - zD\|_2^2 + \alpha \|z\|_1
-
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples, n_features)
-        Samples x.
-    dictionary : ndarray of shape (n_components, n_features)
-        One atom per row.
-    alpha : float or ndarray of shape (n_samples,)
-        Non-negative weight of the ℓ1 norm, one for all samples or one each. From
-        ``max |xD'|`` upwards the code is zero.
-    positive : bool, default=False
-        Whether codes must not be negative.
-    tol : float, default=1e-4
-        A sample is done when its duality gap is at most this times half its squared
-        norm.
-    max_iter : int, default=1000
-        Most sweeps over the coordinates of a sample.
-    n_jobs : int, default=None
-        Threads, as in joblib. The result does not depend on it.
-
-    Returns
-    -------
-    result : SolverResult
-        The solution is the codes, an ndarray of shape (n_samples, n_components) in the
-        dtype of `X`; the gap is the largest relative duality gap over the samples.
-
-    Raises
-    ------
-    ValueError
-        If the shapes do not agree or `alpha` is negative.
-
-    Notes
-    -----
-    See :func:`elastic_net_gram`. The code of a sample does not depend on the other
-    samples but for rounding. Costs O(n k d) for the inner products.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> lasso_encode(np.array([[3.0, 0.5]]), np.eye(2), alpha=1.0).solution
-    array([[2., 0.]])
-    """
-    X = np.asarray(X)
-    dictionary = np.asarray(dictionary, dtype=X.dtype)
-    if X.shape[1] != dictionary.shape[1]:
-        raise ValueError(
-            f"X has {X.shape[1]} features but the atoms have {dictionary.shape[1]}."
-        )
-    weights = _weights_per_row("alpha", alpha, X.shape[0])
-    starts = range(0, X.shape[0], _BLOCK)
-    with serial_blas():
-        gram = np.ascontiguousarray(dictionary @ dictionary.T)
-        parts = Parallel(n_jobs=n_jobs, prefer="threads")(
-            delayed(_encode_block)(
-                X[start : start + _BLOCK],
-                dictionary,
-                gram,
-                weights[start : start + _BLOCK],
-                positive,
-                tol,
-                max_iter,
-            )
-            for start in starts
-        )
-    gap = max(part[2] for part in parts)
-    return SolverResult(
-        solution=np.concatenate([part[0] for part in parts]),
-        n_iter=max(part[1] for part in parts),
-        converged=gap <= tol,
-        gap=gap,
-    )
-
-
-def _encode_block(
-    X: Array,
-    dictionary: Array,
-    gram: Array,
-    alpha: Array,
-    positive: bool,
-    tol: float,
-    max_iter: int,
-) -> tuple[Array, int, float]:
-    correlations = np.ascontiguousarray(X @ dictionary.T)
-    squared_norms = np.einsum("ij,ij->i", X, X, dtype=np.float64)
-    codes = np.zeros_like(correlations)
-    n_iter, gap = _lasso_rows(
-        gram, correlations, squared_norms, alpha, positive, codes, tol, max_iter
-    )
-    return codes, n_iter, gap
 
 
 def _weights_per_row(name: str, value: float | Array, n_samples: int) -> Array:
