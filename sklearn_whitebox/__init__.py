@@ -1,1 +1,12 @@
 """White-box representation learning with the scikit-learn contract."""
+
+from importlib.metadata import PackageNotFoundError, version
+
+from sklearn_whitebox.estimators import RateReductionEmbedding
+
+try:
+    __version__ = version("sklearn-whitebox")
+except PackageNotFoundError:  # a source tree that is not installed
+    __version__ = "unknown"
+
+__all__ = ["RateReductionEmbedding", "__version__"]

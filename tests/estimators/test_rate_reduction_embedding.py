@@ -1,0 +1,156 @@
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits, load_wine
+from sklearn.model_selection import GridSearchCV, train_test_split
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from sklearn_whitebox import RateReductionEmbedding
+from sklearn_whitebox.functional import rate_reduction
+
+
+@parametrize_with_checks(
+    [
+        RateReductionEmbedding(2, max_iter=2, hidden_layer_sizes=(4,)),
+        RateReductionEmbedding(2, encoder="linear", max_iter=2, batch_size=None),
+        RateReductionEmbedding(),
+    ]
+)
+def test_follows_the_contract_of_scikit_learn(estimator, check):
+    check(estimator)
+
+
+@pytest.fixture(scope="module")
+def wine():
+    X, y = load_wine(return_X_y=True)
+    return train_test_split(X, y, test_size=0.4, stratify=y, random_state=0)
+
+
+def small_network(n_features, n_components):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return torch.nn.Sequential(
+            torch.nn.Linear(n_features, 8),
+            torch.nn.Tanh(),
+            torch.nn.Linear(8, n_components),
+        )
+
+
+@pytest.mark.parametrize("encoder", ["linear", "mlp", small_network])
+def test_features_separate_unseen_wine(wine, encoder):
+    X, X_test, y, y_test = wine
+    embedding = RateReductionEmbedding(12, encoder=encoder, random_state=0)
+    model = make_pipeline(embedding, KNeighborsClassifier()).fit(X, y)
+    assert model.score(X_test, y_test) >= 0.92
+    before = rate_reduction(X / np.linalg.norm(X, axis=1, keepdims=True), y)
+    assert embedding.rate_reduction_ > before
+
+
+@pytest.mark.slow
+def test_digits_reach_the_published_neighbourhood():
+    X, y = load_digits(return_X_y=True)
+    scores = []
+    for seed in range(2):
+        parts = train_test_split(X, y, test_size=0.3, stratify=y, random_state=seed)
+        embedding = RateReductionEmbedding(64, random_state=seed)
+        model = make_pipeline(embedding, KNeighborsClassifier())
+        scores.append(model.fit(parts[0], parts[2]).score(parts[1], parts[3]))
+    assert np.mean(scores) >= 0.97
+
+
+def test_training_raises_the_rate_reduction(wine):
+    X, _, y, _ = wine
+    curve = RateReductionEmbedding(6, max_iter=30, random_state=0).fit(X, y).loss_curve_
+    assert len(curve) == 30
+    assert curve[-1] < curve[0] < 0
+
+
+def test_classes_become_orthogonal(wine):
+    X, _, y, _ = wine
+    embedding = RateReductionEmbedding(12, max_iter=200, random_state=0).fit(X, y)
+    Z = embedding.transform(X)
+    across = np.abs(Z @ Z.T)[y[:, None] != y]
+    within = np.abs(Z @ Z.T)[y[:, None] == y]
+    assert across.mean() < 0.1 < within.mean()
+
+
+def test_features_are_unit_rows_that_do_not_depend_on_their_batch(wine):
+    X, X_test, y, _ = wine
+    embedding = RateReductionEmbedding(5, max_iter=5, random_state=0).fit(X, y)
+    Z = embedding.transform(X_test)
+    np.testing.assert_allclose(np.linalg.norm(Z, axis=1), 1, rtol=1e-5)
+    one_by_one = np.vstack([embedding.transform(x[None]) for x in X_test[:5]])
+    np.testing.assert_allclose(one_by_one, Z[:5], atol=1e-5)
+
+
+def test_score_is_the_rate_reduction_of_the_features(wine):
+    X, _, y, _ = wine
+    embedding = RateReductionEmbedding(5, max_iter=5, random_state=0).fit(X, y)
+    expected = rate_reduction(embedding.transform(X).astype(np.float64), y)
+    assert embedding.score(X, y) == pytest.approx(expected, rel=1e-5)
+    assert embedding.rate_reduction_ == pytest.approx(expected, rel=1e-5)
+
+
+def test_early_stopping_returns_the_best_pass(wine):
+    X, _, y, _ = wine
+    embedding = RateReductionEmbedding(
+        4, early_stopping=True, n_iter_no_change=5, max_iter=60, random_state=0
+    ).fit(X, y)
+    best = int(np.argmin(embedding.validation_curve_)) + 1
+    assert embedding.best_iteration_ == best
+    assert embedding.n_iter_ <= min(60, best + 5)
+
+
+def test_inputs_are_recovered_up_to_their_length_by_the_linear_encoder(wine):
+    X, _, y, _ = wine
+    embedding = RateReductionEmbedding(13, encoder="linear", max_iter=5, random_state=0)
+    Z = embedding.fit(X, y).transform(X)
+    again = embedding.transform(embedding.inverse_transform(Z))
+    np.testing.assert_allclose(again, Z, atol=1e-3)
+    assert not hasattr(RateReductionEmbedding(), "inverse_transform")
+
+
+def test_bases_span_the_features_of_their_class(wine):
+    X, _, y, _ = wine
+    embedding = RateReductionEmbedding(6, max_iter=5, random_state=0).fit(X, y)
+    Z = embedding.transform(X)
+    for k, (basis, spectrum) in enumerate(
+        zip(embedding.class_bases_, embedding.class_spectra_, strict=True)
+    ):
+        moments = (spectrum[:, None] * basis).T @ (spectrum[:, None] * basis)
+        np.testing.assert_allclose(moments, Z[y == k].T @ Z[y == k], atol=1e-3)
+
+
+def test_grid_search_over_the_distortion(wine):
+    X, _, y, _ = wine
+    model = make_pipeline(
+        RateReductionEmbedding(4, max_iter=10, random_state=0), KNeighborsClassifier()
+    )
+    grid = {"ratereductionembedding__distortion": [0.1, 0.5]}
+    search = GridSearchCV(model, grid, cv=3).fit(X, y)
+    assert search.best_score_ > 0.8
+
+
+def test_strings_and_constant_columns_are_fine(wine):
+    X, _, y, _ = wine
+    names = np.array(["barolo", "grignolino", "barbera"])[y]
+    X = np.column_stack([X, np.full(len(X), 7.3)])
+    embedding = RateReductionEmbedding(4, max_iter=2, random_state=0).fit(X, names)
+    assert set(embedding.classes_) == set(names)
+    assert np.isfinite(embedding.transform(X)).all()
+
+
+def test_bad_input_is_named(wine):
+    X, _, y, _ = wine
+    with pytest.raises(ValueError, match="single class"):
+        RateReductionEmbedding().fit(X, np.zeros(len(X)))
+    with pytest.raises(ValueError, match="early_stopping=True cannot hold out"):
+        RateReductionEmbedding(early_stopping=True).fit(X[:4], [0, 1, 2, 3])
+    with pytest.raises(ValueError, match="range of float32"):
+        RateReductionEmbedding(standardize=False).fit(X * 1e40, y)
+    with pytest.raises(ValueError, match="Gram matrix overflows"):
+        RateReductionEmbedding().fit(X * 1e200, y)
+    with pytest.raises(ValueError, match="device='nonsense'"):
+        RateReductionEmbedding(device="nonsense").fit(X, y)
