@@ -1,0 +1,306 @@
+"""Write every row as a combination of the other rows: self-expression."""
+
+from typing import Any
+
+import numpy as np
+from joblib import Parallel, delayed
+from numpy.typing import NDArray
+from scipy import sparse
+
+from sklearn_whitebox._threads import serial_blas
+from sklearn_whitebox.solvers._omp import omp_encode, padded_to_csr
+from sklearn_whitebox.solvers._oracle_kernels import next_supports, solve_on_supports
+from sklearn_whitebox.solvers._result import SolverResult
+
+Array = NDArray[np.floating]
+Indices = NDArray[np.int64]
+
+# Memory of one block's correlations; a constant, so that results do not depend on the
+# number of threads.
+_BLOCK_BYTES = 2**26
+
+# Rows a support starts with: about twice the non-zeros of a typical code.
+_SUPPORT_SIZE = 48
+
+
+def self_express(
+    X: Array,
+    *,
+    method: str = "elastic_net",
+    gamma: float = 50.0,
+    l1_ratio: float = 0.9,
+    n_nonzero_coefs: int = 10,
+    tol: float = 1e-6,
+    max_nonzero: int | None = None,
+    max_iter: int = 40,
+    n_jobs: int | None = None,
+) -> SolverResult:
+    r"""Write each row as a sparse combination of the other rows.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        Rows, usually of unit norm, float32 or float64.
+    method : {"elastic_net", "omp"}, default="elastic_net"
+        Penalised least squares, see :func:`elastic_net_self_expression`, or orthogonal
+        matching pursuit, see :func:`omp_encode`.
+    gamma : float, default=50.0
+        Weight of the data of the elastic net, in units of its smallest useful value.
+    l1_ratio : float, default=0.9
+        Share of the ℓ1 norm in the penalty of the elastic net, in (0, 1].
+    n_nonzero_coefs : int, default=10
+        Most non-zero coefficients of a row, for ``"omp"``.
+    tol : float, default=1e-6
+        Relative residual at which the pursuit stops, or largest relative violation of
+        the optimality conditions of the elastic net.
+    max_nonzero : int, default=None
+        Keep only so many coefficients of a row, the largest; None keeps all.
+    max_iter : int, default=40
+        Most changes of the support of a row, for ``"elastic_net"``.
+    n_jobs : int, default=None
+        Threads, as in joblib. The result does not depend on it.
+
+    Returns
+    -------
+    result : SolverResult
+        The solution is a csr_array of shape (n_samples, n_samples) with zero diagonal
+        and the dtype of `X`; row i represents sample i.
+
+    Notes
+    -----
+    Equal and opposite rows are solved once: otherwise each would be written by its
+    copy alone, which tells nothing of its subspace. Their codes use the first copy
+    of other rows. Rows of zeros, and rows orthogonal to all others, have empty codes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.array([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
+    >>> self_express(X, method="omp").solution.shape
+    (4, 4)
+    """
+    first, inverse, signs = distinct_rows(X)
+    distinct = np.ascontiguousarray(X[first])
+    if method == "omp":
+        codes = omp_encode(
+            distinct,
+            distinct,
+            n_nonzero_coefs=n_nonzero_coefs,
+            tol=tol,
+            exclude_self=True,
+            n_jobs=n_jobs,
+        )
+        result = SolverResult(solution=codes, n_iter=n_nonzero_coefs, converged=True)
+    else:
+        result = elastic_net_self_expression(
+            distinct,
+            gamma=gamma,
+            l1_ratio=l1_ratio,
+            tol=tol,
+            max_iter=max_iter,
+            n_jobs=n_jobs,
+        )
+    codes = result.solution
+    if max_nonzero is not None:
+        codes = keep_largest(codes, max_nonzero)
+    if len(first) < len(X):
+        codes = _spread_to_copies(codes, first, inverse, signs)
+    return SolverResult(
+        solution=codes,
+        n_iter=result.n_iter,
+        converged=result.converged,
+        gap=result.gap,
+    )
+
+
+def elastic_net_self_expression(
+    X: Array,
+    *,
+    gamma: float = 50.0,
+    l1_ratio: float = 0.9,
+    tol: float = 1e-6,
+    max_iter: int = 40,
+    n_jobs: int | None = None,
+) -> SolverResult:
+    r"""Solve the elastic net of each row on the other rows, by oracle active sets.
+
+    .. math:: \min_{c,\, c_i = 0} \tau\|c\|_1 + \tfrac{1-\tau}{2}\|c\|_2^2
+        + \tfrac{\gamma_i}{2}\|x_i - cX\|_2^2, \qquad
+        \gamma_i = \gamma\,\tau / \max_{j \ne i} |x_j^\top x_i|
+
+    with τ the `l1_ratio`. The problem is solved on a small support; the residual then
+    tells which other rows could enter (those in its *oracle region*), until there is
+    none, which proves optimality for all rows.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        Rows, float32 or float64.
+    gamma : float, default=50.0
+        Greater than 1; up to 1 every solution is zero.
+    l1_ratio : float, default=0.9
+        The weight τ, in (0, 1].
+    tol : float, default=1e-6
+        Largest violation of an optimality condition, relative to the largest
+        correlation of the row with another.
+    max_iter : int, default=40
+        Most changes of the support of a row.
+    n_jobs : int, default=None
+        Threads, as in joblib. The result does not depend on it.
+
+    Returns
+    -------
+    result : SolverResult
+        The solution is a csr_array of shape (n_samples, n_samples), the gap the largest
+        relative violation of the optimality conditions over all rows.
+
+    Notes
+    -----
+    Costs O(n² d) a change of supports and 64 MiB a thread; never holds an n × n matrix.
+
+    References
+    ----------
+    .. [1] You, Li, Robinson, Vidal (2016). Oracle based active set algorithm for
+       scalable elastic net subspace clustering. CVPR.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.array([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]])
+    >>> result = elastic_net_self_expression(X)
+    >>> result.converged
+    True
+    """
+    X = np.ascontiguousarray(X)
+    n_samples = len(X)
+    if n_samples < 2:
+        empty = sparse.csr_array((n_samples, n_samples), dtype=X.dtype)
+        return SolverResult(solution=empty, n_iter=0, converged=True, gap=0.0)
+    tol = max(tol, 100 * float(np.finfo(X.dtype).eps))
+    size = int(np.clip(_BLOCK_BYTES // (2 * n_samples * X.itemsize), 16, 512))
+    with serial_blas():
+        blocks = Parallel(n_jobs=n_jobs, prefer="threads")(
+            delayed(_express_block)(
+                X, start, min(start + size, n_samples), gamma, l1_ratio, tol, max_iter
+            )
+            for start in range(0, n_samples, size)
+        )
+    codes = sparse.csr_array(sparse.vstack([b[0] for b in blocks], format="csr"))
+    gap = max(b[2] for b in blocks)
+    return SolverResult(
+        solution=codes, n_iter=max(b[1] for b in blocks), converged=gap <= tol, gap=gap
+    )
+
+
+def _express_block(
+    X: Array,
+    start: int,
+    stop: int,
+    gamma: float,
+    l1_ratio: float,
+    tol: float,
+    max_iter: int,
+) -> tuple[Any, int, float]:
+    block = X[start:stop]
+    own = np.arange(start, stop)
+    correlations = np.abs(block @ X.T)
+    correlations[np.arange(len(block)), own] = -1
+    coherence = np.maximum(correlations.max(1), 0).astype(np.float64)
+    l1 = coherence / gamma
+    l2 = coherence * (1 - l1_ratio) / (gamma * l1_ratio)
+    width = min(_SUPPORT_SIZE, len(X) - 1)
+    nearest = np.argpartition(correlations, len(X) - width, axis=1)
+    support = np.ascontiguousarray(nearest[:, len(X) - width :])
+    codes = np.zeros((len(block), width), X.dtype)
+    residual = np.zeros_like(block)
+    violation = np.zeros(len(block))
+    inner = np.zeros(len(block))
+    rows = np.flatnonzero(coherence > 0)
+    support[coherence <= 0] = -1
+    n_iter = 0
+    while len(rows) and n_iter < max_iter:
+        n_iter += 1
+        solve_on_supports(
+            X, block, rows, support, codes, residual, l1, l2, 0.1 * tol, inner
+        )
+        correlations = residual[rows] @ X.T
+        support, codes, grown = next_supports(
+            correlations, rows, own, support, codes, l1, coherence, tol, violation
+        )
+        rows = rows[grown]
+    matrix = padded_to_csr(support, codes, len(X))
+    return matrix, n_iter, float(np.maximum(violation, inner).max())
+
+
+def distinct_rows(X: Array) -> tuple[Indices, Indices, Array]:
+    """Find the rows that equal, or oppose, no earlier row.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        Rows.
+
+    Returns
+    -------
+    first : ndarray of shape (n_distinct,)
+        Sorted indices of the distinct rows.
+    inverse : ndarray of shape (n_samples,)
+        Position in `first` of the row that equals each row up to its sign.
+    signs : ndarray of shape (n_samples,)
+        The sign, in the dtype of `X`.
+    """
+    n_samples = len(X)
+    largest = float(np.abs(X).max()) if X.size else 0.0
+    # Rows that were normalised from multiples of one row differ in the last bits.
+    decimals = 5 if X.dtype == np.float32 else 10
+    keys = np.round(X / largest, decimals) if largest > 0 else np.zeros_like(X)
+    leading = keys[np.arange(n_samples), np.argmax(keys != 0, axis=1)]
+    signs = np.where(leading < 0, -1, 1).astype(X.dtype)
+    keys = np.ascontiguousarray(keys * signs[:, None] + 0.0)  # no negative zeros
+    raw = keys.view(np.dtype((np.void, keys.shape[1] * keys.itemsize))).ravel()
+    _, index, inverse = np.unique(raw, return_index=True, return_inverse=True)
+    order = np.argsort(index)
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    first = index[order]
+    inverse = rank[inverse.ravel()]
+    return first, inverse, signs * signs[first][inverse]
+
+
+def keep_largest(codes: sparse.csr_array, max_nonzero: int) -> sparse.csr_array:
+    """Keep the largest entries of each row.
+
+    Parameters
+    ----------
+    codes : csr_array of shape (n_rows, n_columns)
+        Codes.
+    max_nonzero : int
+        Most entries of a row that stay.
+
+    Returns
+    -------
+    codes : csr_array of shape (n_rows, n_columns)
+        The given matrix if no row has more.
+    """
+    counts = np.diff(codes.indptr)
+    if not len(counts) or counts.max() <= max_nonzero:
+        return codes
+    rows = np.repeat(np.arange(len(counts)), counts)
+    order = np.lexsort((-np.abs(codes.data), rows))
+    place = np.arange(len(order)) - np.repeat(codes.indptr[:-1], counts)
+    kept = np.sort(order[place < max_nonzero])
+    indptr = np.concatenate([[0], np.cumsum(np.minimum(counts, max_nonzero))])
+    return sparse.csr_array(
+        (codes.data[kept], codes.indices[kept], indptr.astype(codes.indptr.dtype)),
+        shape=codes.shape,
+    )
+
+
+def _spread_to_copies(
+    codes: sparse.csr_array, first: Indices, inverse: Indices, signs: Array
+) -> sparse.csr_array:
+    n_samples = len(inverse)
+    rows = codes[inverse]
+    data = rows.data * np.repeat(signs, np.diff(rows.indptr))
+    columns = first[rows.indices].astype(rows.indices.dtype)
+    return sparse.csr_array((data, columns, rows.indptr), shape=(n_samples, n_samples))
