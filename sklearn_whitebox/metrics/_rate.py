@@ -57,7 +57,9 @@ def rate_reduction_score(X, labels, *, distortion=0.5, normalize=True):
 def rate_reduction_scorer(estimator, X, y):
     """Score a fitted transformer by the rate reduction of its output.
 
-    Pass it as ``scoring=`` to :class:`~sklearn.model_selection.GridSearchCV`.
+    Pass it as ``scoring=`` to :class:`~sklearn.model_selection.GridSearchCV`, together
+    with stratified folds (``cv=StratifiedKFold()``): the default for transformers is
+    not stratified, and a fold that lacks a class has another rate.
 
     Parameters
     ----------
