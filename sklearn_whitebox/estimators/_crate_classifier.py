@@ -1,0 +1,581 @@
+"""CRATEClassifier: classification by a white-box transformer."""
+
+import math
+import warnings
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from sklearn.base import (
+    ClassifierMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+)
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_whitebox._array import (
+    check_memory,
+    resolve_device,
+    restore,
+    to_tensor,
+    validate_array,
+)
+from sklearn_whitebox._compat import Interval, StrOptions, _check_sample_weight
+from sklearn_whitebox._progress import Progress
+from sklearn_whitebox._random import torch_generator
+from sklearn_whitebox._threads import torch_threads
+from sklearn_whitebox.estimators._base import WhiteboxEstimator, all_or_nothing
+from sklearn_whitebox.modules._crate import CRATE
+from sklearn_whitebox.modules._crate_statistics import layer_statistics
+from sklearn_whitebox.modules._crate_steps import CRATEConfig
+from sklearn_whitebox.modules._patches import check_patch_size, default_patch_size
+from sklearn_whitebox.modules._scaling import (
+    channel_scaling,
+    feature_scaling,
+    scale_features,
+)
+from sklearn_whitebox.solvers._train import TrainSettings, train
+
+# Rows sent through the network at once when nothing has to be differentiated.
+_CHUNK = 512
+# Up to so many rows a step sees all of them, in their order and in double precision:
+# it costs nothing there, and makes an integer weight exactly a repetition.
+_FULL_BATCH = 64
+# With fewer rows a held-out part says too little to stop by.
+_LEAST_ROWS_TO_STOP = 50
+
+
+class CRATEClassifier(
+    ClassifierMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    WhiteboxEstimator,
+):
+    """White-box transformer (CRATE) that classifies rows of tables and images."""
+
+    _parameter_constraints: dict = {
+        "n_layers": [Interval(Integral, 1, None, closed="left")],
+        "d_token": [Interval(Integral, 1, None, closed="left")],
+        "n_heads": [Interval(Integral, 1, None, closed="left")],
+        "attention": [StrOptions({"mssa", "tssa"})],
+        "sparsifier": [StrOptions({"ista", "odl", "mlp"}), None],
+        "tokens": [StrOptions({"dense", "feature"})],
+        "n_tokens": [Interval(Integral, 1, None, closed="left")],
+        "image_shape": [tuple, list, None],
+        "patch_size": [Interval(Integral, 1, None, closed="left"), None],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [
+            StrOptions({"auto"}),
+            Interval(Integral, 1, None, closed="left"),
+        ],
+        "learning_rate": [
+            StrOptions({"auto"}),
+            Interval(Real, 0, None, closed="neither"),
+        ],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "label_smoothing": [Interval(Real, 0, 1, closed="left")],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+        "warm_start": ["boolean"],
+        "device": [str, torch.device, None],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        *,
+        n_layers=3,
+        d_token=64,
+        n_heads=4,
+        attention="mssa",
+        sparsifier="ista",
+        tokens="dense",
+        n_tokens=8,
+        image_shape=None,
+        patch_size=None,
+        dropout=0.0,
+        max_iter=100,
+        batch_size="auto",
+        learning_rate="auto",
+        weight_decay=1e-2,
+        label_smoothing=0.1,
+        early_stopping=True,
+        validation_fraction=0.15,
+        n_iter_no_change=16,
+        class_weight=None,
+        warm_start=False,
+        device="auto",
+        random_state=None,
+        verbose=0,
+    ):
+        self.n_layers = n_layers
+        self.d_token = d_token
+        self.n_heads = n_heads
+        self.attention = attention
+        self.sparsifier = sparsifier
+        self.tokens = tokens
+        self.n_tokens = n_tokens
+        self.image_shape = image_shape
+        self.patch_size = patch_size
+        self.dropout = dropout
+        self.max_iter = max_iter
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.label_smoothing = label_smoothing
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.class_weight = class_weight
+        self.warm_start = warm_start
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @all_or_nothing()
+    def fit(self, X, y, sample_weight=None):
+        """Train the network on labelled rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Table, or images flattened row by row with channels last.
+        y : array-like of shape (n_samples,)
+            Class labels.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights; rows of zero weight are left out.
+
+        Returns
+        -------
+        self : CRATEClassifier
+            Fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer than two classes, or `image_shape`, `patch_size` or
+            `n_heads` do not fit the data or one another.
+        """
+        before = dict(vars(self))
+        X, y = validate_array(self, X, y)
+        weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
+        classes, labels, kept, weight = self._prepare(y, weight)
+        X = X[kept]
+        config = self._make_config(X.shape[1], len(classes))
+        warm = self._warm_weights(before, classes, config)
+        if warm is None:
+            centre, scale = _scaling(X, config, weight)
+        else:
+            centre, scale = before["centre_"], before["scale_"]
+        inputs = scale_features(X, centre, scale, soften=config.tokens != "patch")
+        progress = Progress(self, self.max_iter, X, y, verbose=self.verbose)
+        module, result = self._train(inputs, labels, weight, config, warm, progress)
+        progress.close()
+        self._warn_if_stuck(result.loss_curve)
+
+        self.classes_ = classes
+        self.centre_, self.scale_ = centre, scale
+        self._architecture = vars(config).copy()
+        self.weights_ = {name: w.numpy() for name, w in result.weights.items()}
+        self.n_parameters_ = sum(p.numel() for p in module.parameters())
+        self.loss_curve_ = result.loss_curve
+        self.validation_curve_ = result.validation_curve
+        self.n_iter_ = len(result.loss_curve)
+        self.best_iteration_ = result.best_iter
+        self._n_features_out = config.d_token
+        return self
+
+    def predict(self, X):
+        """Predict the most probable class of every row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows as in :meth:`fit`.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+            Class labels.
+        """
+        check_is_fitted(self)
+        logits = self._infer(X, lambda module, rows: module(rows))
+        return self.classes_[logits.argmax(1)]
+
+    def predict_proba(self, X):
+        """Estimate the probabilities of the classes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows as in :meth:`fit`.
+
+        Returns
+        -------
+        probabilities : array of shape (n_samples, n_classes)
+            Columns in the order of `classes_`; rows sum to one.
+        """
+        check_is_fitted(self)
+        probabilities = self._infer(X, lambda module, rows: module(rows).softmax(1))
+        return restore(probabilities, like=X)
+
+    def decision_function(self, X):
+        """Give the logits of the classes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows as in :meth:`fit`.
+
+        Returns
+        -------
+        decision : array of shape (n_samples,) or (n_samples, n_classes)
+            Logits; for two classes the logit of the second minus that of the first.
+        """
+        check_is_fitted(self)
+        logits = self._infer(X, lambda module, rows: module(rows))
+        if len(self.classes_) == 2:
+            logits = logits[:, 1] - logits[:, 0]
+        return restore(logits, like=X)
+
+    def transform(self, X):
+        """Give the features that the last, linear map classifies.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows as in :meth:`fit`.
+
+        Returns
+        -------
+        features : array of shape (n_samples, d_token)
+            Normalised class token of the last layer.
+        """
+        check_is_fitted(self)
+        features = self._infer(X, lambda module, rows: module.pool(rows))
+        return restore(features, like=X, estimator=self)
+
+    def attention_maps(self, X, layer=-1):
+        """Show what the class token reads in a layer.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows as in :meth:`fit`.
+        layer : int, default=-1
+            Number of the layer; negative numbers count from the last.
+
+        Returns
+        -------
+        maps : ndarray of shape (n_samples, n_heads, n_tokens) or \
+                (n_samples, n_heads, n_rows, n_columns)
+            For ``attention="mssa"`` the weight of each token in the row of the class
+            token, which with its weight on itself sums to one; for ``"tssa"`` the
+            membership of each token in the subspace of the head, which sums to one over
+            the heads. Images give the grid of their patches.
+
+        Raises
+        ------
+        ValueError
+            If there is no such layer.
+        """
+        check_is_fitted(self)
+        n_layers = self._architecture["n_layers"]
+        if not -n_layers <= layer < n_layers:
+            raise ValueError(
+                f"layer={layer} must be in [{-n_layers}, {n_layers - 1}], as the model "
+                f"has {n_layers} layers."
+            )
+
+        def read(module, rows):
+            maps = module.layers[layer].compress.maps(module.trace(rows)[layer].heads)
+            return maps[:, :, 0, 1:] if maps.ndim == 4 else maps[:, :, 1:]
+
+        maps = self._infer(X, read)
+        if self._architecture["tokens"] != "patch":
+            return maps
+        height, width, _ = self._architecture["image_shape"]
+        size = self._architecture["patch_size"]
+        return maps.reshape(*maps.shape[:2], height // size, width // size)
+
+    def layer_statistics(self, X, *, distortion=0.01, max_samples=256):
+        """Measure what each layer compresses and how sparse it leaves the tokens.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows as in :meth:`fit`.
+        distortion : float, default=0.01
+            Allowed mean squared error per token of unit norm, ε².
+        max_samples : int or None, default=256
+            Look at the first so many rows only.
+
+        Returns
+        -------
+        statistics : dict of str to ndarray
+            One row a layer; see
+            :func:`sklearn_whitebox.modules.crate_layer_statistics`.
+
+        Notes
+        -----
+        The rates cost O(n³) a head, row and layer for n tokens. They need not fall from
+        layer to layer in small networks.
+        """
+        check_is_fitted(self)
+        X = validate_array(self, X, reset=False)[:max_samples]
+        module, inputs = self._module_and_inputs(X)
+        with (
+            torch_threads(self._work(len(X))),
+            torch.inference_mode(False),
+            torch.no_grad(),
+        ):
+            found = layer_statistics(module, inputs, distortion=distortion)
+        return {name: value.cpu().numpy() for name, value in found.items()}
+
+    def _prepare(self, y, weight):
+        check_classification_targets(y)
+        if (weight < 0).any():
+            raise ValueError("sample_weight must not be negative.")
+        classes, labels = np.unique(y, return_inverse=True)
+        if self.class_weight is not None:
+            weight = weight * compute_sample_weight(self.class_weight, y)
+        kept = weight > 0
+        if len(np.unique(labels[kept])) < 2:
+            raise ValueError(
+                "CRATEClassifier needs samples of at least 2 classes with positive "
+                f"weight in the data, but there is only one class: {classes[:1]!r}."
+            )
+        return classes, labels[kept], kept, weight[kept] / weight[kept].mean()
+
+    def _make_config(self, n_features, n_classes):
+        settings = {
+            "n_outputs": n_classes,
+            "n_features": n_features,
+            "n_tokens": int(self.n_tokens),
+            "d_token": int(self.d_token),
+            "n_layers": int(self.n_layers),
+            "n_heads": int(self.n_heads),
+            "attention": self.attention,
+            "sparsifier": self.sparsifier,
+            "dropout": float(self.dropout),
+        }
+        if self.d_token % self.n_heads:
+            raise ValueError(
+                f"n_heads={self.n_heads} must divide d_token={self.d_token}."
+            )
+        if self.image_shape is None:
+            if self.patch_size is not None:
+                raise ValueError(
+                    f"patch_size={self.patch_size} needs image_shape=(height, width)."
+                )
+            return CRATEConfig(tokens=self.tokens, **settings)
+        shape = _check_image_shape(self.image_shape, n_features)
+        patch_size = self.patch_size or default_patch_size(shape)
+        check_patch_size(shape, patch_size)
+        return CRATEConfig(
+            tokens="patch",
+            image_shape=shape,
+            patch_size=int(patch_size),
+            # On fewer values a layer norm would leave hardly a degree of freedom.
+            patch_norm=patch_size**2 * shape[2] >= 16,
+            **settings,
+        )
+
+    def _warm_weights(self, before, classes, config):
+        if not self.warm_start or "weights_" not in before:
+            return None
+        same_classes = np.array_equal(before["classes_"], classes)
+        if not same_classes or before["_architecture"] != vars(config):
+            raise ValueError(
+                "warm_start=True needs the classes, features and architecture of the "
+                "previous fit; use warm_start=False or clone the estimator."
+            )
+        return before["weights_"]
+
+    def _train(self, inputs, labels, weight, config, warm, progress):
+        generator = torch_generator(self.random_state)
+        held_out = np.zeros(len(labels), dtype=bool)
+        if self.early_stopping and len(labels) >= _LEAST_ROWS_TO_STOP:
+            held_out = _hold_out(labels, self.validation_fraction, generator)
+        n_rows = int((~held_out).sum())
+        batch_size = self._resolve_batch_size(n_rows)
+        n_batches = math.ceil(n_rows / batch_size)
+        module = CRATE(config, generator=generator)
+        work = 3 * batch_size * _multiply_adds(config, module)
+        device = resolve_device(self.device, work=work * n_batches * self.max_iter)
+        dtype = torch.float64 if n_batches == 1 else torch.float32
+        self._check_attention_memory(config, module, min(batch_size, n_rows))
+        module.to(device=device, dtype=dtype)
+        if warm is not None:
+            module.load_state_dict({k: torch.tensor(w) for k, w in warm.items()})
+
+        X, w = (to_tensor(a, device=device, dtype=dtype) for a in (inputs, weight))
+        y = to_tensor(labels, device=device)
+        rows = torch.from_numpy(np.flatnonzero(~held_out))
+        watched = torch.from_numpy(np.flatnonzero(held_out)).to(device)
+
+        def loss(batch):
+            batch = batch.to(device)
+            logits = module(X[batch], generator if config.dropout else None)
+            losses = torch.nn.functional.cross_entropy(
+                logits,
+                y[batch],
+                reduction="none",
+                label_smoothing=self.label_smoothing,
+            )
+            return (w[batch] * losses).mean()
+
+        def batches(epoch):
+            if n_batches == 1:
+                return [rows]
+            order = torch.randperm(len(rows), generator=generator)
+            return rows[order].tensor_split(n_batches)
+
+        def validate():
+            losses = [
+                torch.nn.functional.cross_entropy(
+                    module(X[part]), y[part], reduction="none"
+                )
+                for part in watched.split(_CHUNK)
+            ]
+            share = w[watched] / w[watched].sum()
+            return float(share @ torch.cat(losses))
+
+        settings = TrainSettings(
+            learning_rate=self._resolve_learning_rate(config, module),
+            max_epochs=self.max_iter,
+            steps_per_epoch=n_batches,
+            weight_decay=self.weight_decay,
+            patience=self.n_iter_no_change if held_out.any() else None,
+        )
+        try:
+            with torch_threads(work), torch.inference_mode(False):
+                result = train(
+                    module,
+                    loss,
+                    batches,
+                    settings,
+                    decayed=CRATE.is_decayed,
+                    validate=validate if held_out.any() else None,
+                    callback=progress,
+                )
+        except FloatingPointError as error:
+            raise ValueError(str(error)) from error
+        return module, result
+
+    def _resolve_batch_size(self, n_rows):
+        if self.batch_size != "auto":
+            return int(self.batch_size)
+        if n_rows <= _FULL_BATCH:
+            return _FULL_BATCH
+        return min(max(2 ** math.ceil(math.log2(n_rows / 32)), 32), 512)
+
+    def _resolve_learning_rate(self, config, module):
+        if self.learning_rate != "auto":
+            return float(self.learning_rate)
+        if sum(p.numel() for p in module.parameters()) > 1e6:
+            return 1e-3
+        return 5e-3 if config.tokens == "patch" else 2e-3
+
+    def _check_attention_memory(self, config, module, n_rows):
+        if config.attention == "mssa":
+            n_tokens = module.tokens.n_tokens + 1
+            per_layer = 4.0 * n_rows * config.n_heads * n_tokens**2
+            check_memory(
+                3 * config.n_layers * per_layer,
+                what=f"Attention among {n_tokens} tokens",
+                remedy="use attention='tssa', a larger patch_size, tokens='dense' or "
+                "a smaller batch_size",
+            )
+
+    def _warn_if_stuck(self, curve):
+        if len(curve) >= 10 and min(curve) > 0.99 * curve[0]:
+            warnings.warn(
+                f"The training loss fell by less than 1 % in {len(curve)} epochs; try "
+                "a larger learning_rate or max_iter.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+
+    def _work(self, n_rows):
+        config = CRATEConfig(**self._architecture)
+        module = CRATE(config, device="meta")
+        return min(n_rows, _CHUNK) * _multiply_adds(config, module)
+
+    def _module_and_inputs(self, X):
+        device = resolve_device(self.device, work=10.0 * len(X) * self._work(1))
+        dtype = torch.float32 if X.dtype == np.float32 else torch.float64
+        module = CRATE(CRATEConfig(**self._architecture))
+        module.to(device=device, dtype=dtype).eval()
+        module.load_state_dict({k: torch.tensor(w) for k, w in self.weights_.items()})
+        soften = self._architecture["tokens"] != "patch"
+        inputs = scale_features(X, self.centre_, self.scale_, soften=soften)
+        return module, to_tensor(inputs, device=device, dtype=dtype)
+
+    def _infer(self, X, function):
+        X = validate_array(self, X, reset=False)
+        # Modules and tensors made inside inference_mode could not be reused.
+        with (
+            torch_threads(self._work(len(X))),
+            torch.inference_mode(False),
+            torch.no_grad(),
+        ):
+            module, inputs = self._module_and_inputs(X)
+            parts = [function(module, part).cpu() for part in inputs.split(_CHUNK)]
+            return torch.cat(parts).numpy()
+
+
+def _scaling(X, config, weight):
+    if config.tokens == "patch":
+        return channel_scaling(X, config.image_shape[2], weight)
+    return feature_scaling(X, weight)
+
+
+def _check_image_shape(image_shape, n_features):
+    shape = tuple(image_shape)
+    whole = all(isinstance(side, Integral) and side > 0 for side in shape)
+    if len(shape) not in (2, 3) or not whole:
+        raise ValueError(
+            f"image_shape={image_shape!r} must be (height, width) or (height, width, "
+            "n_channels), all positive integers."
+        )
+    if math.prod(shape) != n_features:
+        raise ValueError(
+            f"image_shape={image_shape!r} has {math.prod(shape)} values, but X has "
+            f"{n_features} features; the product must be equal."
+        )
+    return tuple(int(side) for side in (*shape, 1)[:3])
+
+
+def _hold_out(labels, fraction, generator):
+    """Mark a share of every class, leaving at least one row of it for training."""
+    held_out = np.zeros(len(labels), dtype=bool)
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        order = torch.randperm(len(members), generator=generator).numpy()
+        size = min(round(fraction * len(members)), len(members) - 1)
+        held_out[members[order[:size]]] = True
+    return held_out
+
+
+def _multiply_adds(config, module):
+    """Count the multiply-adds of the forward pass of one row."""
+    n_tokens = module.tokens.n_tokens + 1
+    dense = 0
+    for name, parameter in module.named_parameters():
+        if name.startswith("layers.") and parameter.ndim == 2:
+            repeats = 2 if name.endswith("sparsify.dictionary") else 1
+            dense += repeats * parameter.numel() * n_tokens
+    dense += sum(p.numel() for p in module.tokens.parameters()) * (
+        n_tokens if config.tokens == "patch" else 1
+    )
+    if config.attention == "mssa":
+        dense += 2 * config.n_layers * n_tokens**2 * config.inner_width
+    return float(dense)

@@ -1,0 +1,453 @@
+"""Steps of a white-box transformer: compress tokens, then sparsify them."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from sklearn_whitebox.functional._arrays import accepts_arrays
+from sklearn_whitebox.functional._rate import coding_rate
+
+
+@accepts_arrays
+def split_heads(projected: Tensor, n_heads: int) -> Tensor:
+    """Cut projected tokens into heads, each with its own subspace.
+
+    Parameters
+    ----------
+    projected : Tensor of shape (..., n_tokens, n_heads * head_dim)
+        Tokens times the bases of all heads, one basis after the other.
+    n_heads : int
+        Number of heads.
+
+    Returns
+    -------
+    heads : Tensor of shape (..., n_heads, n_tokens, head_dim)
+        Coordinates of the tokens in the subspace of each head; a view.
+
+    Raises
+    ------
+    ValueError
+        If the width is not a multiple of `n_heads`.
+    """
+    width = projected.shape[-1]
+    if n_heads < 1 or width % n_heads:
+        raise ValueError(
+            f"n_heads={n_heads} must divide the width {width} of the projected tokens."
+        )
+    parts = projected.reshape(*projected.shape[:-1], n_heads, width // n_heads)
+    return parts.transpose(-3, -2)
+
+
+@accepts_arrays
+def merge_heads(heads: Tensor) -> Tensor:
+    """Put the heads of every token side by side; undoes :func:`split_heads`.
+
+    Parameters
+    ----------
+    heads : Tensor of shape (..., n_heads, n_tokens, head_dim)
+        One slice a head.
+
+    Returns
+    -------
+    merged : Tensor of shape (..., n_tokens, n_heads * head_dim)
+        One row a token.
+    """
+    return heads.transpose(-3, -2).flatten(-2)
+
+
+@accepts_arrays
+def subspace_attention_weights(heads: Tensor, *, is_causal: bool = False) -> Tensor:
+    r"""Attention of the tokens to one another inside each subspace.
+
+    .. math:: A_k = \operatorname{softmax}\bigl(W_k W_k^\top / \sqrt{p}\bigr),
+       \qquad W_k = Z U_k
+
+    Queries, keys and values are the same coordinates, so a token attends to the tokens
+    that lie in the same direction of the subspace, itself included.
+
+    Parameters
+    ----------
+    heads : Tensor of shape (..., n_heads, n_tokens, head_dim)
+        Coordinates of the tokens in each subspace, from :func:`split_heads`.
+    is_causal : bool, default=False
+        Let a token attend to itself and the tokens before it only.
+
+    Returns
+    -------
+    weights : Tensor of shape (..., n_heads, n_tokens, n_tokens)
+        Non-negative; row i, which sums to one, weighs the tokens that token i reads.
+
+    Notes
+    -----
+    Costs O(n² p) time and O(n²) memory a head.
+
+    References
+    ----------
+    .. [1] Yu et al. (2023). White-box transformers via sparse rate reduction. NeurIPS.
+    """
+    scores = heads @ heads.mT * heads.shape[-1] ** -0.5
+    if is_causal:
+        n_tokens = heads.shape[-2]
+        future = torch.ones(
+            n_tokens, n_tokens, dtype=torch.bool, device=heads.device
+        ).triu(1)
+        scores = scores.masked_fill(future, -math.inf)
+    weights: Tensor = scores.softmax(-1)
+    return weights
+
+
+@accepts_arrays
+def subspace_self_attention(heads: Tensor, *, is_causal: bool = False) -> Tensor:
+    r"""Replace each token by a mean of tokens near it, inside each subspace (MSSA).
+
+    .. math:: \operatorname{SSA}_k(Z) = A_k W_k, \qquad W_k = Z U_k
+
+    It stands for the gradient of the rate :math:`R_c(Z \mid U_{[K]})` of the tokens
+    against the subspaces: a gradient step is
+    :math:`(1 - \kappa b) Z + \kappa b \operatorname{MSSA}(Z)` up to the replacement of
+    a Gram matrix by its softmax. Adding the output of the attention alone *raises* the
+    rate, because it lengthens the tokens; once they are scaled back to their length,
+    as the next layer norm does, the rate of clustered tokens falls.
+
+    Parameters
+    ----------
+    heads : Tensor of shape (..., n_heads, n_tokens, head_dim)
+        Coordinates of the tokens in each subspace, from :func:`split_heads`.
+    is_causal : bool, default=False
+        Let a token read itself and the tokens before it only.
+
+    Returns
+    -------
+    heads : Tensor of shape (..., n_heads, n_tokens, head_dim)
+        Compressed coordinates; map them back with :func:`merge_heads` and a projection.
+
+    Notes
+    -----
+    Costs O(n² p) a head.
+
+    References
+    ----------
+    .. [1] Yu et al. (2023). White-box transformers via sparse rate reduction. NeurIPS.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> far_apart = 100 * np.eye(3)[None]
+    >>> bool(np.allclose(subspace_self_attention(far_apart), far_apart))
+    True
+    """
+    weights: Tensor = subspace_attention_weights(heads, is_causal=is_causal)
+    return weights @ heads
+
+
+@accepts_arrays
+def token_memberships(
+    heads: Tensor,
+    temperature: Tensor | float = 1.0,
+    *,
+    is_causal: bool = False,
+    bias: Tensor | float = 0.0,
+) -> Tensor:
+    r"""Estimate how much each token belongs to the subspace of each head.
+
+    .. math:: \Pi = \operatorname{softmax}_k \Bigl(\tau_k \sum_j
+       \tfrac{W_{k,ij}^2}{\sum_i W_{k,ij}^2}\Bigr)
+
+    The coordinates are normalised over the *tokens*, the softmax is over the *heads*.
+
+    Parameters
+    ----------
+    heads : Tensor of shape (..., n_heads, n_tokens, head_dim)
+        Coordinates of the tokens in each subspace, from :func:`split_heads`.
+    temperature : float or Tensor of shape (n_heads, 1), default=1.0
+        Sharpness τ of the memberships of each head.
+    is_causal : bool, default=False
+        Normalise by the tokens up to each token only.
+    bias : float or Tensor of shape (n_heads, n_tokens, 1), default=0.0
+        Added to every normalised square before they are summed over the coordinates,
+        thus `head_dim` times in all. Used by the causal form.
+
+    Returns
+    -------
+    memberships : Tensor of shape (..., n_heads, n_tokens)
+        Non-negative, summing to one over the heads.
+
+    References
+    ----------
+    .. [1] Wu et al. (2025). Token statistics transformer: linear-time attention via
+       variational rate reduction. ICLR.
+    """
+    squares = heads**2
+    if is_causal:
+        shares = squares / squares.cumsum(-2).clamp_min(1e-12) + bias
+    else:
+        # The published norm is clipped at 1e-12; this is its square.
+        shares = squares / squares.sum(-2, keepdim=True).clamp_min(1e-24) + bias
+    return (shares.sum(-1) * temperature).softmax(-2)
+
+
+@accepts_arrays
+def token_statistics_attention(
+    heads: Tensor,
+    temperature: Tensor | float = 1.0,
+    *,
+    is_causal: bool = False,
+    bias: Tensor | float = 0.0,
+) -> Tensor:
+    r"""Shrink tokens along the directions that carry much energy (TSSA).
+
+    .. math:: -\,\pi_{k,i}\, W_{k,i} \oslash (1 + s_k), \qquad
+       s_k = \tfrac{\sum_i \pi_{k,i} W_{k,i}^2}{\sum_i \pi_{k,i}}
+
+    A gradient step on the variational bound of the conditional rate, which needs the
+    second moment of each coordinate only: no token is compared with another.
+
+    Parameters
+    ----------
+    heads : Tensor of shape (..., n_heads, n_tokens, head_dim)
+        Coordinates of the tokens in each subspace, from :func:`split_heads`.
+    temperature : float or Tensor of shape (n_heads, 1), default=1.0
+        Sharpness of the memberships, see :func:`token_memberships`.
+    is_causal : bool, default=False
+        Take the moments over each token and those before it.
+    bias : float or Tensor of shape (n_heads, n_tokens, 1), default=0.0
+        See :func:`token_memberships`.
+
+    Returns
+    -------
+    heads : Tensor of shape (..., n_heads, n_tokens, head_dim)
+        Change of the coordinates; its sign is part of it.
+
+    Notes
+    -----
+    Costs O(n p) time a head, against O(n² p) of :func:`subspace_self_attention`.
+
+    References
+    ----------
+    .. [1] Wu et al. (2025). Token statistics transformer: linear-time attention via
+       variational rate reduction. ICLR.
+    """
+    memberships: Tensor = token_memberships(
+        heads, temperature, is_causal=is_causal, bias=bias
+    )
+    memberships = memberships[..., None]  # (..., n_heads, n_tokens, 1)
+    weighted = memberships * heads**2
+    if is_causal:
+        moment = weighted.cumsum(-2) / (memberships.cumsum(-2) + 1e-8)
+    else:
+        mass = memberships.sum(-2, keepdim=True) + 1e-8
+        moment = weighted.sum(-2, keepdim=True) / mass
+    return -memberships * heads / (1 + moment)
+
+
+@accepts_arrays
+def ista_step(
+    tokens: Tensor,
+    dictionary: Tensor,
+    *,
+    step_size: float = 0.1,
+    sparsity: float = 0.1,
+) -> Tensor:
+    r"""Sparsify tokens by one proximal step on a non-negative lasso.
+
+    .. math:: \operatorname{relu}\bigl(Z + s (Z - Z D^\top) D - s\lambda\bigr)
+
+    The step is on :math:`\tfrac12\|Z - A D^\top\|^2 + \lambda\|A\|_1` over
+    :math:`A \ge 0`, started at :math:`A = Z`.
+
+    Parameters
+    ----------
+    tokens : Tensor of shape (..., n_tokens, n_features)
+        Tokens, both the target and the start.
+    dictionary : Tensor of shape (n_features, n_features)
+        Complete dictionary D, one atom a column.
+    step_size : float, default=0.1
+        Step s. The objective falls from a non-negative start if it is at most
+        :math:`1/\|D\|_2^2`.
+    sparsity : float, default=0.1
+        Weight λ of the one-norm.
+
+    Returns
+    -------
+    codes : Tensor of shape (..., n_tokens, n_features)
+        Non-negative codes.
+
+    Notes
+    -----
+    Two products of O(n d²): the residual is formed first.
+
+    References
+    ----------
+    .. [1] Yu et al. (2023). White-box transformers via sparse rate reduction. NeurIPS.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> ista_step(np.array([[1.0, -1.0]]), np.eye(2), step_size=0.5, sparsity=0.5)
+    array([[0.75, 0.  ]])
+    """
+    residual = tokens - tokens @ dictionary.mT
+    step = step_size * (residual @ dictionary)
+    return (tokens + step - step_size * sparsity).relu()
+
+
+@accepts_arrays
+def overcomplete_codes(
+    tokens: Tensor,
+    dictionary: Tensor,
+    *,
+    step_size: float = 0.1,
+    sparsity: float = 0.1,
+    n_steps: int = 2,
+) -> Tensor:
+    r"""Code tokens in an overcomplete dictionary by a few proximal steps from zero.
+
+    .. math:: A \leftarrow \operatorname{relu}\bigl(A - \eta (A D^\top - Z) D
+       - \eta\lambda\bigr)
+
+    Parameters
+    ----------
+    tokens : Tensor of shape (..., n_tokens, n_features)
+        Tokens to code.
+    dictionary : Tensor of shape (n_features, n_atoms)
+        Dictionary D, one atom a column.
+    step_size : float, default=0.1
+        Step η; many steps diverge above :math:`2/\|D\|_2^2`.
+    sparsity : float, default=0.1
+        Weight λ of the one-norm.
+    n_steps : int, default=2
+        Number of steps, at least one.
+
+    Returns
+    -------
+    codes : Tensor of shape (..., n_tokens, n_atoms)
+        Non-negative codes.
+
+    Notes
+    -----
+    Costs O(n d m) a product for m atoms, 2 n_steps - 1 of them.
+
+    References
+    ----------
+    .. [1] Yang et al. (2024). Scaling white-box transformers for vision. NeurIPS.
+    """
+    if n_steps < 1:
+        raise ValueError(f"n_steps={n_steps} must be at least 1.")
+    threshold = step_size * sparsity
+    codes = (step_size * (tokens @ dictionary) - threshold).relu()
+    for _ in range(n_steps - 1):
+        residual = codes @ dictionary.mT - tokens
+        codes = (codes - step_size * (residual @ dictionary) - threshold).relu()
+    return codes
+
+
+@accepts_arrays
+def overcomplete_step(
+    tokens: Tensor,
+    dictionary: Tensor,
+    decoder: Tensor | None = None,
+    *,
+    step_size: float = 0.1,
+    sparsity: float = 0.1,
+    n_steps: int = 2,
+) -> Tensor:
+    r"""Denoise tokens through sparse codes in an overcomplete dictionary (ODL).
+
+    Parameters
+    ----------
+    tokens : Tensor of shape (..., n_tokens, n_features)
+        Tokens to code.
+    dictionary : Tensor of shape (n_features, n_atoms)
+        Dictionary that codes, one atom a column.
+    decoder : Tensor of shape (n_features, n_atoms) or None, default=None
+        Dictionary that decodes; None takes `dictionary`.
+    step_size : float, default=0.1
+        Step of :func:`overcomplete_codes`.
+    sparsity : float, default=0.1
+        Weight of the one-norm.
+    n_steps : int, default=2
+        Number of proximal steps.
+
+    Returns
+    -------
+    tokens : Tensor of shape (..., n_tokens, n_features)
+        The codes times the transposed decoder; unlike the codes they are not sparse.
+
+    References
+    ----------
+    .. [1] Yang et al. (2024). Scaling white-box transformers for vision. NeurIPS.
+    """
+    codes: Tensor = overcomplete_codes(
+        tokens,
+        dictionary,
+        step_size=step_size,
+        sparsity=sparsity,
+        n_steps=n_steps,
+    )
+    return codes @ (dictionary if decoder is None else decoder).mT
+
+
+@accepts_arrays
+def lasso_objective(
+    tokens: Tensor, codes: Tensor, dictionary: Tensor, *, sparsity: float = 0.1
+) -> Tensor:
+    r"""Objective that a sparsification step lowers, summed over the tokens.
+
+    .. math:: \tfrac12 \|Z - A D^\top\|^2 + \lambda \|A\|_1
+
+    Parameters
+    ----------
+    tokens : Tensor of shape (..., n_tokens, n_features)
+        Target Z.
+    codes : Tensor of shape (..., n_tokens, n_atoms)
+        Codes A.
+    dictionary : Tensor of shape (n_features, n_atoms)
+        Dictionary D, one atom a column.
+    sparsity : float, default=0.1
+        Weight λ of the one-norm.
+
+    Returns
+    -------
+    objective : Tensor of shape (...)
+        Sum over tokens and coordinates.
+    """
+    residual = tokens - codes @ dictionary.mT
+    return (residual**2).sum((-2, -1)) / 2 + sparsity * codes.abs().sum((-2, -1))
+
+
+@accepts_arrays
+def token_coding_rate(
+    heads: Tensor, *, distortion: float = 0.01, normalize: bool = True
+) -> Tensor:
+    r"""Coding rate of the tokens inside each subspace, in nats.
+
+    .. math:: \tfrac12 \log\det\bigl(I_n + \tfrac{p}{n\epsilon^2} W_k W_k^\top\bigr)
+
+    The measure the published plots show, layer by layer, as compression. It is taken on
+    tokens of unit norm, because attention alone lengthens the tokens, and with that
+    raises any rate.
+
+    Parameters
+    ----------
+    heads : Tensor of shape (..., n_heads, n_tokens, head_dim)
+        Coordinates :math:`W_k` of the tokens in each subspace.
+    distortion : float, default=0.01
+        Allowed mean squared error per token, ε². The default is the constant of the
+        published programs.
+    normalize : bool, default=True
+        Scale every token of every head to unit norm first.
+
+    Returns
+    -------
+    rate : Tensor of shape (..., n_heads)
+        Rate of each head in nats; the published plots show the sum over the heads.
+
+    References
+    ----------
+    .. [1] Yu et al. (2023). White-box transformers via sparse rate reduction. NeurIPS.
+    """
+    if normalize:
+        heads = torch.nn.functional.normalize(heads, dim=-1)
+    rate: Tensor = coding_rate(heads, distortion=distortion)
+    return rate

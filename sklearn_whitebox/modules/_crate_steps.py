@@ -1,0 +1,418 @@
+"""The steps of a white-box transformer layer, and the configuration they share."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from sklearn_whitebox.functional._attention import (
+    ista_step,
+    merge_heads,
+    overcomplete_codes,
+    split_heads,
+    subspace_attention_weights,
+    token_memberships,
+    token_statistics_attention,
+)
+from sklearn_whitebox.modules._tokens import uniform_
+
+Device = torch.device | str | None
+
+
+@dataclass(frozen=True)
+class CRATEConfig:
+    """Architecture of a :class:`CRATE`.
+
+    Parameters
+    ----------
+    n_outputs : int
+        Width of the head, the number of classes.
+    tokens : {"patch", "dense", "feature"}
+        How a row becomes tokens: patches of an image, views of all features, or one
+        token per feature.
+    n_features : int, default=0
+        Number of columns; for tables.
+    n_tokens : int, default=8
+        Number of views; for ``tokens="dense"``.
+    image_shape : (int, int, int) or None, default=None
+        Height, width and number of channels; for ``tokens="patch"``.
+    patch_size : int, default=1
+        Side of a patch in pixels.
+    patch_norm : bool, default=True
+        Layer norm before and after the projection of the patches.
+    d_token : int, default=64
+        Width of a token.
+    n_layers : int, default=3
+        Number of layers.
+    n_heads : int, default=4
+        Number of subspaces.
+    head_dim : int or None, default=None
+        Dimension of a subspace; None shares `d_token` among the heads.
+    attention : {"mssa", "tssa"}, default="mssa"
+        Step that compresses.
+    sparsifier : {"ista", "odl", "mlp"} or None, default="ista"
+        Step that sparsifies.
+    step_size : float, default=0.1
+        Step of the sparsifier.
+    sparsity : float, default=0.1
+        Weight of the one-norm in the sparsifier.
+    overcomplete : int, default=4
+        Atoms per feature of ``"odl"``, hidden units per feature of ``"mlp"``.
+    output_bias : bool, default=True
+        Bias of the projection after the attention.
+    table_std : float, default=1.0
+        Standard deviation of the initial class token and positional table of images.
+    layer_norm_eps : float, default=1e-5
+        Guard of the layer norms.
+    dropout : float, default=0.0
+        Share of attention weights and of outputs of the attention dropped in training.
+    """
+
+    n_outputs: int
+    tokens: Literal["patch", "dense", "feature"]
+    n_features: int = 0
+    n_tokens: int = 8
+    image_shape: tuple[int, int, int] | None = None
+    patch_size: int = 1
+    patch_norm: bool = True
+    d_token: int = 64
+    n_layers: int = 3
+    n_heads: int = 4
+    head_dim: int | None = None
+    attention: Literal["mssa", "tssa"] = "mssa"
+    sparsifier: Literal["ista", "odl", "mlp"] | None = "ista"
+    step_size: float = 0.1
+    sparsity: float = 0.1
+    overcomplete: int = 4
+    output_bias: bool = True
+    table_std: float = 1.0
+    layer_norm_eps: float = 1e-5
+    dropout: float = 0.0
+
+    @property
+    def inner_width(self) -> int:
+        """Width of all heads together."""
+        if self.head_dim is not None:
+            return self.n_heads * self.head_dim
+        if self.d_token % self.n_heads:
+            raise ValueError(
+                f"n_heads={self.n_heads} must divide d_token={self.d_token}."
+            )
+        return self.d_token
+
+
+def _drop(values: Tensor, rate: float, generator: torch.Generator | None) -> Tensor:
+    if rate == 0 or generator is None:
+        return values
+    # Drawn where the generator lives, so that one seed gives one mask on all devices.
+    draws = torch.rand(values.shape, generator=generator, device=generator.device)
+    return values * (draws >= rate).to(values) / (1 - rate)
+
+
+def _linear(n_in: int, n_out: int, *, bias: bool, device: Device) -> nn.Linear:
+    return nn.Linear(n_in, n_out, bias=bias, dtype=torch.float32, device=device)
+
+
+class SubspaceAttention(nn.Module):
+    """Compress tokens by attention inside learnt subspaces (MSSA).
+
+    Parameters
+    ----------
+    config : CRATEConfig
+        Architecture.
+    device : str or device, default=None
+        Where to put the parameters.
+    """
+
+    def __init__(self, config: CRATEConfig, *, device: Device = None) -> None:
+        super().__init__()
+        d_token, inner = config.d_token, config.inner_width
+        self.n_heads, self.dropout = config.n_heads, config.dropout
+        self.projection = _linear(d_token, inner, bias=False, device=device)
+        self.output: nn.Module = nn.Identity()
+        # One subspace that is the whole space needs no way back.
+        if config.n_heads > 1 or inner != d_token:
+            self.output = _linear(
+                inner, d_token, bias=config.output_bias, device=device
+            )
+
+    def project(self, tokens: Tensor) -> Tensor:
+        """Give the coordinates of tokens in the subspaces.
+
+        Parameters
+        ----------
+        tokens : Tensor of shape (n_samples, n_tokens, d_token)
+            Normalised tokens.
+
+        Returns
+        -------
+        heads : Tensor of shape (n_samples, n_heads, n_tokens, head_dim)
+            Coordinates.
+        """
+        heads: Tensor = split_heads(self.projection(tokens), self.n_heads)
+        return heads
+
+    def forward(
+        self, tokens: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Compress normalised tokens.
+
+        Parameters
+        ----------
+        tokens : Tensor of shape (n_samples, n_tokens, d_token)
+            Normalised tokens.
+        generator : Generator, default=None
+            Source of dropout; None drops nothing.
+
+        Returns
+        -------
+        change : Tensor of shape (n_samples, n_tokens, d_token)
+            To be added to the tokens.
+        """
+        heads = self.project(tokens)
+        weights = _drop(subspace_attention_weights(heads), self.dropout, generator)
+        change: Tensor = self.output(merge_heads(weights @ heads))
+        return _drop(change, self.dropout, generator)
+
+    def maps(self, heads: Tensor) -> Tensor:
+        """Give the attention weights.
+
+        Parameters
+        ----------
+        heads : Tensor of shape (n_samples, n_heads, n_tokens, head_dim)
+            Coordinates.
+
+        Returns
+        -------
+        weights : Tensor of shape (n_samples, n_heads, n_tokens, n_tokens)
+            Rows sum to one.
+        """
+        weights: Tensor = subspace_attention_weights(heads)
+        return weights
+
+
+class StatisticsAttention(SubspaceAttention):
+    """Compress tokens by the second moments of their coordinates (TSSA).
+
+    Parameters
+    ----------
+    config : CRATEConfig
+        Architecture.
+    device : str or device, default=None
+        Where to put the parameters.
+    """
+
+    def __init__(self, config: CRATEConfig, *, device: Device = None) -> None:
+        super().__init__(config, device=device)
+        self.projection = _linear(
+            config.d_token, config.inner_width, bias=True, device=device
+        )
+        self.temperature = nn.Parameter(
+            torch.empty(config.n_heads, 1, dtype=torch.float32, device=device)
+        )
+
+    def draw(self, generator: torch.Generator) -> None:
+        """Set the initial temperature.
+
+        Parameters
+        ----------
+        generator : Generator
+            Not drawn from.
+        """
+        nn.init.ones_(self.temperature)
+
+    def forward(
+        self, tokens: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Compress normalised tokens.
+
+        Parameters
+        ----------
+        tokens : Tensor of shape (n_samples, n_tokens, d_token)
+            Normalised tokens.
+        generator : Generator, default=None
+            Source of dropout; None drops nothing.
+
+        Returns
+        -------
+        change : Tensor of shape (n_samples, n_tokens, d_token)
+            To be added to the tokens.
+        """
+        heads = self.project(tokens)
+        attended = token_statistics_attention(heads, self.temperature)
+        change: Tensor = self.output(merge_heads(attended))
+        return _drop(change, self.dropout, generator)
+
+    def maps(self, heads: Tensor) -> Tensor:
+        """Give the memberships of the tokens.
+
+        Parameters
+        ----------
+        heads : Tensor of shape (n_samples, n_heads, n_tokens, head_dim)
+            Coordinates.
+
+        Returns
+        -------
+        memberships : Tensor of shape (n_samples, n_heads, n_tokens)
+            They sum to one over the heads.
+        """
+        memberships: Tensor = token_memberships(heads, self.temperature)
+        return memberships
+
+
+class ISTAStep(nn.Module):
+    """Sparsify tokens by one proximal step in a complete dictionary.
+
+    Parameters
+    ----------
+    config : CRATEConfig
+        Architecture.
+    device : str or device, default=None
+        Where to put the parameters.
+    """
+
+    def __init__(self, config: CRATEConfig, *, device: Device = None) -> None:
+        super().__init__()
+        self.step_size, self.sparsity = config.step_size, config.sparsity
+        shape = (config.d_token, config.d_token)
+        self.dictionary = nn.Parameter(
+            torch.empty(shape, dtype=torch.float32, device=device)
+        )
+
+    def draw(self, generator: torch.Generator) -> None:
+        """Draw the initial dictionary (Kaiming uniform).
+
+        Parameters
+        ----------
+        generator : Generator
+            Source of the draws.
+        """
+        uniform_(self.dictionary, (6 / self.dictionary.shape[1]) ** 0.5, generator)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Sparsify normalised tokens.
+
+        Parameters
+        ----------
+        tokens : Tensor of shape (n_samples, n_tokens, d_token)
+            Normalised tokens.
+
+        Returns
+        -------
+        codes : Tensor of shape (n_samples, n_tokens, d_token)
+            Non-negative; they replace the tokens.
+        """
+        codes: Tensor = ista_step(
+            tokens,
+            self.dictionary,
+            step_size=self.step_size,
+            sparsity=self.sparsity,
+        )
+        return codes
+
+
+class OvercompleteStep(nn.Module):
+    """Denoise tokens by sparse codes in an overcomplete dictionary (CRATE-α).
+
+    Parameters
+    ----------
+    config : CRATEConfig
+        Architecture.
+    device : str or device, default=None
+        Where to put the parameters.
+    """
+
+    def __init__(self, config: CRATEConfig, *, device: Device = None) -> None:
+        super().__init__()
+        self.step_size, self.sparsity = config.step_size, config.sparsity
+        shape = (config.d_token, config.overcomplete * config.d_token)
+        self.dictionary = nn.Parameter(
+            torch.empty(shape, dtype=torch.float32, device=device)
+        )
+        self.decoder = nn.Parameter(
+            torch.empty(shape, dtype=torch.float32, device=device)
+        )
+
+    def draw(self, generator: torch.Generator) -> None:
+        """Draw the initial dictionaries (Kaiming uniform over the atoms).
+
+        Parameters
+        ----------
+        generator : Generator
+            Source of the draws.
+        """
+        # The fan-in of d would put the proximal step at the edge of divergence.
+        bound = (6 / self.dictionary.shape[1]) ** 0.5
+        uniform_(self.dictionary, bound, generator)
+        uniform_(self.decoder, bound, generator)
+
+    def codes(self, tokens: Tensor) -> Tensor:
+        """Code normalised tokens.
+
+        Parameters
+        ----------
+        tokens : Tensor of shape (n_samples, n_tokens, d_token)
+            Normalised tokens.
+
+        Returns
+        -------
+        codes : Tensor of shape (n_samples, n_tokens, overcomplete * d_token)
+            Non-negative.
+        """
+        codes: Tensor = overcomplete_codes(
+            tokens,
+            self.dictionary,
+            step_size=self.step_size,
+            sparsity=self.sparsity,
+        )
+        return codes
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Denoise normalised tokens.
+
+        Parameters
+        ----------
+        tokens : Tensor of shape (n_samples, n_tokens, d_token)
+            Normalised tokens.
+
+        Returns
+        -------
+        change : Tensor of shape (n_samples, n_tokens, d_token)
+            To be added to the tokens.
+        """
+        return self.codes(tokens) @ self.decoder.mT
+
+
+class MLPStep(nn.Module):
+    """Transform tokens by the perceptron of an ordinary transformer, for comparison.
+
+    Parameters
+    ----------
+    config : CRATEConfig
+        Architecture.
+    device : str or device, default=None
+        Where to put the parameters.
+    """
+
+    def __init__(self, config: CRATEConfig, *, device: Device = None) -> None:
+        super().__init__()
+        hidden = config.overcomplete * config.d_token
+        self.widen = _linear(config.d_token, hidden, bias=True, device=device)
+        self.narrow = _linear(hidden, config.d_token, bias=True, device=device)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Transform normalised tokens.
+
+        Parameters
+        ----------
+        tokens : Tensor of shape (n_samples, n_tokens, d_token)
+            Normalised tokens.
+
+        Returns
+        -------
+        change : Tensor of shape (n_samples, n_tokens, d_token)
+            To be added to the tokens.
+        """
+        change: Tensor = self.narrow(nn.functional.gelu(self.widen(tokens)))
+        return change
