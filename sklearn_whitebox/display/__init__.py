@@ -1,1 +1,8 @@
 """Displays: the only place that imports matplotlib."""
+
+from sklearn_whitebox.display._affinity import AffinityDisplay
+from sklearn_whitebox.display._atoms import AtomsDisplay
+from sklearn_whitebox.display._rate_curve import RateCurveDisplay
+from sklearn_whitebox.display._score_time import ScoreTimeDisplay
+
+__all__ = ["AffinityDisplay", "AtomsDisplay", "RateCurveDisplay", "ScoreTimeDisplay"]
