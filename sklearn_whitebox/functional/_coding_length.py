@@ -12,9 +12,7 @@ from sklearn_whitebox.functional._rate import _check, _check_length
 
 
 @accepts_arrays
-def coding_length(
-    X: Tensor, *, distortion: float, code_mean: bool = False
-) -> Tensor:
+def coding_length(X: Tensor, *, distortion: float, code_mean: bool = False) -> Tensor:
     r"""Length of a code for all rows and for their subspace, in nats.
 
     .. math:: L(X) = \tfrac{n+d}{2} \log\det\bigl(I + \tfrac{d}{n\epsilon^2}

@@ -330,7 +330,9 @@ def membership_gradient(
 
 
 @accepts_arrays
-def subspace_coding_rate(Z: Tensor, bases: Tensor, *, distortion: float = 0.5) -> Tensor:
+def subspace_coding_rate(
+    Z: Tensor, bases: Tensor, *, distortion: float = 0.5
+) -> Tensor:
     r"""Coding rate of tokens against a codebook of subspaces, in nats, summed over it.
 
     .. math:: R_c(Z \mid U_{[K]}) = \tfrac12 \sum_k \log\det\bigl(I +
@@ -449,7 +451,9 @@ def _check(Z: Tensor, distortion: float, *, batched: bool = True) -> Tensor:
         raise ValueError(f"distortion={distortion} must be positive and finite.")
     if not torch.is_tensor(Z) or Z.ndim < 2 or (not batched and Z.ndim != 2):
         shape = tuple(getattr(Z, "shape", ()))
-        wanted = "(..., n_samples, n_features)" if batched else "(n_samples, n_features)"
+        wanted = (
+            "(..., n_samples, n_features)" if batched else "(n_samples, n_features)"
+        )
         raise ValueError(f"Z must have shape {wanted}, got {shape}.")
     return Z if Z.is_floating_point() else Z.to(torch.get_default_dtype())
 

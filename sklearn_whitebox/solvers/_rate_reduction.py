@@ -222,7 +222,9 @@ def _settle_batch_norm(module: nn.Module, X: Tensor) -> None:
 
     The running averages lag behind the weights and mix batches of all ages.
     """
-    norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    norms = [
+        m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)
+    ]
     if not norms or len(X) < 2:
         return
     momenta = [norm.momentum for norm in norms]

@@ -92,7 +92,9 @@ def test_segmentation_length_adds_clusters_and_labels(rng):
 
 
 def test_true_segmentation_is_shorter_than_random_ones(rng):
-    X = np.vstack([rng.normal(size=(40, 2)) @ rng.normal(size=(2, 10)) for _ in range(3)])
+    X = np.vstack(
+        [rng.normal(size=(40, 2)) @ rng.normal(size=(2, 10)) for _ in range(3)]
+    )
     X += 0.01 * rng.normal(size=X.shape)
     y = np.repeat([0, 1, 2], 40)
     truth = segmentation_coding_length(X, y, distortion=0.01)

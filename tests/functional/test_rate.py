@@ -123,7 +123,9 @@ def test_rates_of_orthogonal_classes_add_up(rng):
     Z = np.zeros((25, 7))
     Z[:10, :3], Z[10:, 3:] = first, second
     whole = logdet_identity_plus_gram(torch.from_numpy(Z), 0.7)
-    parts = [logdet_identity_plus_gram(torch.from_numpy(z), 0.7) for z in (first, second)]
+    parts = [
+        logdet_identity_plus_gram(torch.from_numpy(z), 0.7) for z in (first, second)
+    ]
     assert float(whole) == pytest.approx(float(sum(parts)), rel=1e-12)
 
 
@@ -261,7 +263,9 @@ def test_variational_rate_bounds_the_conditional_rate(rng):
     rate = conditional_coding_rate(Z, y)
     rotations = np.stack([ortho_group.rvs(6, random_state=s) for s in range(2)])
     assert variational_coding_rate(Z, y, rotations) > rate
-    eigenvectors = np.stack([np.linalg.eigh(Z[y == k].T @ Z[y == k])[1] for k in (0, 1)])
+    eigenvectors = np.stack(
+        [np.linalg.eigh(Z[y == k].T @ Z[y == k])[1] for k in (0, 1)]
+    )
     assert variational_coding_rate(Z, y, eigenvectors) == pytest.approx(rate)
 
 

@@ -1,0 +1,58 @@
+import importlib
+import inspect
+import subprocess
+import sys
+
+import pytest
+
+import sklearn_whitebox
+
+PACKAGES = [
+    "sklearn_whitebox",
+    *(
+        f"sklearn_whitebox.{name}"
+        for name in (
+            "comparison",
+            "datasets",
+            "display",
+            "estimators",
+            "functional",
+            "metrics",
+            "modules",
+            "solvers",
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_exports_are_listed_sorted_and_real(package):
+    module = importlib.import_module(package)
+    names = module.__all__
+    assert list(names) == sorted(names)
+    assert len(set(names)) == len(names)
+    for name in names:
+        assert hasattr(module, name)
+    public = {
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_")
+        and (inspect.isclass(value) or inspect.isfunction(value))
+        and value.__module__.startswith("sklearn_whitebox")
+    }
+    assert public == set(names) - {"__version__"}
+
+
+def test_version_is_that_of_the_installed_package():
+    assert sklearn_whitebox.__version__.count(".") >= 1
+
+
+def test_import_loads_no_extra_and_starts_no_thread():
+    code = (
+        "import sys, threading, sklearn_whitebox; "
+        "extras = {'matplotlib', 'pandas', 'polars', 'rich', 'skops', 'dask'}; "
+        "found = extras & set(sys.modules); "
+        "assert not found, found; "
+        "assert threading.active_count() == 1"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
