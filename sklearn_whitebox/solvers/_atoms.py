@@ -1,0 +1,50 @@
+"""Atoms in a form that does not depend on the path taken: unit, signed, ordered."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+def unit_rows(D: Array) -> Array:
+    """Scale rows to unit norm; rows that are zero stay zero.
+
+    Parameters
+    ----------
+    D : ndarray of shape (n_rows, n_columns)
+        Rows.
+
+    Returns
+    -------
+    unit : ndarray of shape (n_rows, n_columns)
+        A new array.
+    """
+    norms = np.linalg.norm(D, axis=1, keepdims=True)
+    return D / np.where(norms > 0, norms, 1)
+
+
+def order_atoms(components: Array, energy: Array, *, fix_signs: bool = True) -> Array:
+    """Give atoms unit norm, a positive largest entry, and decreasing energy.
+
+    Parameters
+    ----------
+    components : ndarray of shape (n_components, n_features)
+        One atom per row.
+    energy : ndarray of shape (n_components,)
+        Mean square of the codes of each atom.
+    fix_signs : bool, default=True
+        Whether an atom may be negated; not where codes are constrained in sign.
+
+    Returns
+    -------
+    ordered : ndarray of shape (n_components, n_features)
+        The same atoms in an order and with signs that do not depend on the start.
+    """
+    ordered = unit_rows(components[np.argsort(-energy, kind="stable")])
+    if not fix_signs:
+        return ordered
+    largest = np.argmax(np.abs(ordered), axis=1)
+    signs = np.sign(ordered[np.arange(len(ordered)), largest])
+    return ordered * np.where(signs < 0, -1, 1).astype(ordered.dtype)[:, None]
