@@ -56,7 +56,7 @@ class CRATEClassifier(
 ):
     """White-box transformer (CRATE) that classifies rows of tables and images."""
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict = {  # noqa: RUF012
         "n_layers": [Interval(Integral, 1, None, closed="left")],
         "d_token": [Interval(Integral, 1, None, closed="left")],
         "n_heads": [Interval(Integral, 1, None, closed="left")],
@@ -482,7 +482,7 @@ class CRATEClassifier(
             return float(self.learning_rate)
         if sum(p.numel() for p in module.parameters()) > 1e6:
             return 1e-3
-        return 5e-3 if config.tokens == "patch" else 2e-3
+        return 3e-3 if config.tokens == "patch" else 2e-3
 
     def _check_attention_memory(self, config, module, n_rows):
         if config.attention == "mssa":

@@ -86,7 +86,8 @@ def subspace_attention_weights(heads: Tensor, *, is_causal: bool = False) -> Ten
     ----------
     .. [1] Yu et al. (2023). White-box transformers via sparse rate reduction. NeurIPS.
     """
-    scores = heads @ heads.mT * heads.shape[-1] ** -0.5
+    # Scaling the smaller factor saves a pass over the scores.
+    scores = (heads * heads.shape[-1] ** -0.5) @ heads.mT
     if is_causal:
         n_tokens = heads.shape[-2]
         future = torch.ones(

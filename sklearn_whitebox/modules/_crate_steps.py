@@ -151,7 +151,8 @@ class SubspaceAttention(nn.Module):
             Coordinates.
         """
         heads: Tensor = split_heads(self.projection(tokens), self.n_heads)
-        return heads
+        # Used by three products, each of which would copy a strided view.
+        return heads.contiguous()
 
     def forward(
         self, tokens: Tensor, generator: torch.Generator | None = None

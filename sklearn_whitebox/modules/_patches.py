@@ -118,7 +118,7 @@ def check_patch_size(image_shape: Sequence[int], patch_size: int) -> None:
 
 
 def default_patch_size(image_shape: Sequence[int]) -> int:
-    """Choose the largest patch that cuts an image into at least 16 tokens.
+    """Choose the patch that cuts an image into about 32 tokens.
 
     Parameters
     ----------
@@ -128,14 +128,13 @@ def default_patch_size(image_shape: Sequence[int]) -> int:
     Returns
     -------
     patch_size : int
-        Side of a patch in pixels; where no size gives between 16 and 64 patches, the
-        one whose number of patches is closest to them on a logarithmic scale.
+        The admissible side whose number of patches is closest to 32 on a logarithmic
+        scale, the larger of two: 2 for 8x8 pixels, 4 for 28x28, 8 for 32x32.
     """
     height, width = image_shape[:2]
 
     def distance(size: int) -> tuple[float, int]:
         n_patches = (height // size) * (width // size)
-        outside = max(math.log(16 / n_patches), math.log(n_patches / 64), 0.0)
-        return outside, -size
+        return round(abs(math.log2(n_patches / 32)), 9), -size
 
     return min(admissible_patch_sizes(image_shape), key=distance)
