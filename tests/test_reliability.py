@@ -69,7 +69,7 @@ def fitted(make, data):
 
 def process_state():
     return {
-        "numpy": np.random.get_state()[1].tolist(),
+        "numpy": np.random.get_state()[1].tolist(),  # noqa: NPY002
         "torch": torch.get_rng_state().tolist(),
         "dtype": torch.get_default_dtype(),
         "torch threads": torch.get_num_threads(),
@@ -95,7 +95,7 @@ def test_same_seed_gives_the_same_result(make, data):
 
 
 def test_global_seeds_do_not_matter(make, data):
-    state = np.random.get_state(), torch.get_rng_state()
+    state = np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
     try:
         results = []
         for seed in range(2):

@@ -18,7 +18,7 @@ _MAX_CATEGORIES = 30
 
 
 class DataError(ValueError):
-    """The data or settings cannot be compared on; the message says why, in a sentence."""
+    """The data or the settings do not serve; the message says why in a sentence."""
 
 
 @dataclass
@@ -193,8 +193,8 @@ def _check_labels(y, cv, name):
         )
     if y.dtype.kind == "f" and len(classes) > max(20, len(y) // 10):
         raise DataError(
-            f"{name!r} holds {len(classes)} different numbers in {len(y)} rows and looks "
-            "continuous; a comparison needs class labels."
+            f"{name!r} holds {len(classes)} different numbers in {len(y)} rows and "
+            "looks continuous; a comparison needs class labels."
         )
     if counts.min() < cv:
         rarest = classes[counts.argmin()]
@@ -291,9 +291,9 @@ def _table_preprocessor(X, notes):
         parts.append(("numbers", scale, numbers))
     if texts:
         notes.append(
-            f"Columns of text ({_some(texts)}) became one indicator per text, rare texts "
-            f"together (at most {_MAX_CATEGORIES} a column), missing as a text of its "
-            "own."
+            f"Columns of text ({_some(texts)}) became one indicator per text, rare "
+            f"texts together (at most {_MAX_CATEGORIES} a column), missing as a text "
+            "of its own."
         )
         encode = make_pipeline(
             FunctionTransformer(_texts),

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.base import clone
 
+from sklearn_whitebox._optional import require
 from sklearn_whitebox.comparison._contestants import OURS, clusterings, embeddings
 from sklearn_whitebox.display import (
     AffinityDisplay,
@@ -209,8 +210,6 @@ def _draw_scores(results, folder):
         "clusterings": ("accuracy", "clustering accuracy"),
     }
     tasks = [task for task in axes if task in results]
-    from sklearn_whitebox._optional import require
-
     pyplot = require("matplotlib.pyplot", extra="plot", purpose="Drawing figures")
     figure, panels = pyplot.subplots(
         1,
@@ -236,7 +235,5 @@ def _draw_scores(results, folder):
 
 
 def _save(figure, path):
-    from sklearn_whitebox._optional import require
-
     figure.savefig(path, dpi=130)
     require("matplotlib.pyplot", extra="plot", purpose="Drawing").close(figure)

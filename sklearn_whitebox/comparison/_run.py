@@ -276,10 +276,7 @@ def _rate_curve(problem, y, settings, fold, say):
     """Rate reduction of the first fold's test rows against the number of features."""
     say("Rate reduction against dimension")
     _, train, test = fold
-    prepared = clone(problem.preprocessor).fit(_tasks.rows_of(problem.X, train))
-    X, X_test = (
-        prepared.transform(_tasks.rows_of(problem.X, part)) for part in (train, test)
-    )
+    X, X_test = _tasks.prepare(problem.preprocessor, problem.X, train, test)
     most = min(64, X.shape[1], len(train) - 1)
     dimensions = [2**i for i in range(1, 7) if 2**i <= most] or [1]
     makers = {
@@ -311,9 +308,10 @@ def _rate_curve(problem, y, settings, fold, say):
 
 
 def _attainable(sizes, dimension):
-    ranks = range(1, dimension // len(sizes) + 1)
+    n_classes = len(sizes)
     return max(
-        optimal_rate_reduction(sizes, dimension, [r] * len(sizes)) for r in ranks
+        optimal_rate_reduction(sizes, dimension, [rank] * n_classes)
+        for rank in range(1, dimension // n_classes + 1)
     )
 
 

@@ -61,10 +61,7 @@ def embed(name, embedding, heads, preprocessor, X, y, fold):
 
     def work(record):
         train, test = fold[1:]
-        prepared = clone(preprocessor).fit(rows_of(X, train))
-        before, unseen = (
-            prepared.transform(rows_of(X, part)) for part in (train, test)
-        )
+        before, unseen = prepare(preprocessor, X, train, test)
         model = clone(embedding)
         record["fit_time"] = _timed(lambda: model.fit(before, y[train]))[0]
         Z = model.transform(before)
@@ -104,10 +101,7 @@ def classify(name, classifier, preprocessor, X, y, fold):
 
     def work(record):
         train, test = fold[1:]
-        prepared = clone(preprocessor).fit(rows_of(X, train))
-        before, unseen = (
-            prepared.transform(rows_of(X, part)) for part in (train, test)
-        )
+        before, unseen = prepare(preprocessor, X, train, test)
         model = clone(classifier)
         record["fit_time"] = _timed(lambda: model.fit(before, y[train]))[0]
         record["predict_time"], P = _timed(lambda: model.predict_proba(unseen))
@@ -154,6 +148,27 @@ def cluster(name, clusterer, preprocessor, X, y, seed):
         }
 
     return _record({"method": name, "seed": seed}, work)
+
+
+def prepare(preprocessor, X, train, test):
+    """Fit the preprocessing on training rows and apply it to both parts.
+
+    Parameters
+    ----------
+    preprocessor : transformer
+        Unfitted.
+    X : DataFrame or ndarray
+        Raw features.
+    train, test : ndarray of int
+        Numbers of the rows.
+
+    Returns
+    -------
+    before, unseen : ndarray
+        Prepared training and test rows.
+    """
+    prepared = clone(preprocessor).fit(rows_of(X, train))
+    return tuple(prepared.transform(rows_of(X, part)) for part in (train, test))
 
 
 def rows_of(X, index):

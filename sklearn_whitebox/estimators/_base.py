@@ -104,9 +104,7 @@ class WhiteboxEstimator(CallbackSupportMixin, BaseEstimator):
     """Base of all estimators: callbacks, documentation links, versioned state."""
 
     _doc_link_module = "sklearn_whitebox"
-    _doc_link_template = (
-        _DOCUMENTATION + "/sklearn_whitebox.{estimator_name}.html"
-    )
+    _doc_link_template = _DOCUMENTATION + "/sklearn_whitebox.{estimator_name}.html"
 
     def _doc_link_url_param_generator(self, *_):
         return {"estimator_name": type(self).__name__}
