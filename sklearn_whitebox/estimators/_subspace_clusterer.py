@@ -1,0 +1,513 @@
+"""Cluster samples that lie near a union of subspaces."""
+
+import logging
+import warnings
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.base import (
+    ClassNamePrefixFeaturesOutMixin,
+    ClusterMixin,
+    TransformerMixin,
+)
+from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_whitebox._array import check_memory, restore, validate_array
+from sklearn_whitebox._compat import Interval, StrOptions
+from sklearn_whitebox._random import draw_seed
+from sklearn_whitebox._threads import serial_blas
+from sklearn_whitebox.estimators._base import WhiteboxEstimator, all_or_nothing
+from sklearn_whitebox.solvers._self_expression import distinct_rows, self_express
+from sklearn_whitebox.solvers._spectral import (
+    affinity_from_codes,
+    graph_components,
+    pivoted_qr_labels,
+    spectral_embedding,
+)
+from sklearn_whitebox.solvers._subspaces import (
+    fit_subspaces,
+    merge_by_coding_length,
+    subspace_residuals,
+)
+
+logger = logging.getLogger("sklearn_whitebox")
+
+
+class SubspaceClusterer(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, WhiteboxEstimator
+):
+    r"""Cluster samples by the subspaces they lie near.
+
+    Each sample is written as a sparse combination of the other samples. A sample of a
+    union of subspaces is written most cheaply by samples of its own subspace, so the
+    graph of these codes falls apart along the subspaces, and spectral clustering of
+    the graph finds them. Clusters may cross at the origin, where no distance can tell
+    them apart.
+
+    Read more in the :ref:`User Guide <subspace_clustering>`.
+
+    Parameters
+    ----------
+    n_clusters : int, default=8
+        Number of clusters, K.
+    method : {"elastic_net", "omp"}, default="elastic_net"
+        How samples are coded: by the elastic net (EnSC, and SSC at ``l1_ratio=1``), or
+        by orthogonal matching pursuit (SSC-OMP), which is faster on many samples, and
+        weaker where subspaces are close or data are noisy.
+    gamma : float, default=50.0
+        Weight of the data against the penalty of the elastic net, in units of the least
+        weight with a non-zero code. Larger than 1; lower it for noisy data.
+    l1_ratio : float, default=0.9
+        Share of the ℓ1 norm in the penalty of the elastic net, in (0, 1]. Less ℓ1
+        gives more neighbours and a better connected graph.
+    n_nonzero_coefs : int, default=10
+        Most samples in the code of a sample for ``method="omp"``; about the dimension
+        of the subspaces.
+    tol : float, default=1e-6
+        Relative residual at which the pursuit stops, or largest relative violation of
+        the optimality conditions of the elastic net.
+    max_nonzero : int, default=None
+        Keep only the so many largest coefficients of a sample; None keeps all.
+    shared_neighbors : int or "auto", default="auto"
+        Rounds in which an edge of the affinity graph is multiplied by the similarity
+        of the neighbourhoods of its ends. ``"auto"`` is 1 for the elastic net and 0 for
+        the pursuit, whose sparser graph falls apart.
+    normalize : bool, default=True
+        Whether to scale the samples to unit norm.
+    affine : bool or "auto", default="auto"
+        Whether subspaces may miss the origin. The data are then centred and get one
+        more coordinate of constant value. ``"auto"`` does so if there are fewer
+        features than clusters, or fewer than three: linear subspaces then cannot be
+        independent.
+    affine_scale : float, default=1.0
+        The constant, in units of the median norm of the centred samples.
+    assign_labels : {"kmeans", "cluster_qr"}, default="kmeans"
+        How the spectral embedding is cut: by k-means, or by a pivoted QR factorisation
+        that needs no starts.
+    n_init : int, default=20
+        Starts of k-means.
+    on_disconnected : {"merge", "raise"}, default="merge"
+        What to do if the graph has more connected components than `n_clusters`: merge
+        them by their coding length, with a warning, or raise an error.
+    subspace_dim : int or "auto", default="auto"
+        Dimension of the fitted subspaces; ``"auto"`` keeps 95 % of the squared norm of
+        each cluster.
+    n_jobs : int, default=None
+        Threads for the codes, as in joblib. The result does not depend on it.
+    random_state : int, RandomState instance or None, default=None
+        Seeds the starts of k-means and of the eigensolver.
+    verbose : int, default=0
+        Log the stages of the fit.
+
+    Attributes
+    ----------
+    labels_ : ndarray of shape (n_samples,)
+        Cluster of each sample, int32, numbered by first appearance.
+    representation_ : csr_array of shape (n_samples, n_samples)
+        Codes: row i writes sample i by the others. The diagonal is zero.
+    affinity_matrix_ : csr_array of shape (n_samples, n_samples)
+        Symmetric weights of the graph.
+    bases_ : list of ndarray of shape (subspace_dim, n_features)
+        Orthonormal basis of each cluster; with one more column if the subspaces are
+        affine.
+    subspace_dims_ : ndarray of shape (n_clusters,)
+        Their dimensions.
+    n_clusters_ : int
+        Clusters found; fewer than `n_clusters` only if fewer samples are distinct.
+    n_connected_components_ : int
+        Connected components of the graph, isolated samples included.
+    isolated_ : ndarray
+        Indices of the samples without an edge, labelled by the nearest subspace.
+    affine_ : bool
+        Whether the subspaces are affine.
+    offset_ : ndarray of shape (n_features,)
+        Mean that was subtracted; zero if the subspaces are linear.
+    affine_constant_ : float
+        Value of the constant coordinate; zero if the subspaces are linear.
+    n_iter_ : int
+        Most changes of the support of a sample's code.
+    n_features_in_ : int
+        Number of features seen during fit.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of features seen during fit, if they were all strings.
+
+    Notes
+    -----
+    Costs O(n² d) time for n samples of d features, a few times over, and O(n) memory:
+    the n × n matrix of correlations is visited in blocks. Equal and opposite samples
+    are coded once and get one label. A new sample belongs to the nearest of the fitted
+    subspaces; on the training samples that rule can differ from the spectral labels.
+
+    References
+    ----------
+    .. [1] Elhamifar, Vidal (2013). Sparse subspace clustering: algorithm, theory, and
+       applications. IEEE TPAMI 35(11).
+    .. [2] You, Li, Robinson, Vidal (2016). Oracle based active set algorithm for
+       scalable elastic net subspace clustering. CVPR.
+    .. [3] You, Robinson, Vidal (2016). Scalable sparse subspace clustering by
+       orthogonal matching pursuit. CVPR.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_whitebox import SubspaceClusterer
+    >>> rng = np.random.default_rng(0)
+    >>> line = rng.normal(size=(20, 1)) * [1.0, 1.0, 0.0]
+    >>> plane = rng.normal(size=(40, 2)) @ [[1.0, -1.0, 0.0], [0.0, 0.0, 1.0]]
+    >>> X = np.vstack([line, plane])
+    >>> clusterer = SubspaceClusterer(n_clusters=2, random_state=0).fit(X)
+    >>> clusterer.subspace_dims_
+    array([1, 2])
+    >>> clusterer.predict([[3.0, 3.0, 0.0], [1.0, -1.0, 5.0]])
+    array([0, 1], dtype=int32)
+    """
+
+    _parameter_constraints: dict = {  # noqa: RUF012
+        "n_clusters": [Interval(Integral, 1, None, closed="left")],
+        "method": [StrOptions({"elastic_net", "omp"})],
+        "gamma": [Interval(Real, 1, None, closed="neither")],
+        "l1_ratio": [Interval(Real, 0, 1, closed="right")],
+        "n_nonzero_coefs": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "max_nonzero": [Interval(Integral, 1, None, closed="left"), None],
+        "shared_neighbors": [
+            Interval(Integral, 0, None, closed="left"),
+            StrOptions({"auto"}),
+        ],
+        "normalize": ["boolean"],
+        "affine": ["boolean", StrOptions({"auto"})],
+        "affine_scale": [Interval(Real, 0, None, closed="neither")],
+        "assign_labels": [StrOptions({"kmeans", "cluster_qr"})],
+        "n_init": [Interval(Integral, 1, None, closed="left")],
+        "on_disconnected": [StrOptions({"merge", "raise"})],
+        "subspace_dim": [
+            Interval(Integral, 1, None, closed="left"),
+            StrOptions({"auto"}),
+        ],
+        "n_jobs": [Integral, None],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        n_clusters=8,
+        *,
+        method="elastic_net",
+        gamma=50.0,
+        l1_ratio=0.9,
+        n_nonzero_coefs=10,
+        tol=1e-6,
+        max_nonzero=None,
+        shared_neighbors="auto",
+        normalize=True,
+        affine="auto",
+        affine_scale=1.0,
+        assign_labels="kmeans",
+        n_init=20,
+        on_disconnected="merge",
+        subspace_dim="auto",
+        n_jobs=None,
+        random_state=None,
+        verbose=0,
+    ):
+        self.n_clusters = n_clusters
+        self.method = method
+        self.gamma = gamma
+        self.l1_ratio = l1_ratio
+        self.n_nonzero_coefs = n_nonzero_coefs
+        self.tol = tol
+        self.max_nonzero = max_nonzero
+        self.shared_neighbors = shared_neighbors
+        self.normalize = normalize
+        self.affine = affine
+        self.affine_scale = affine_scale
+        self.assign_labels = assign_labels
+        self.n_init = n_init
+        self.on_disconnected = on_disconnected
+        self.subspace_dim = subspace_dim
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @all_or_nothing()
+    def fit(self, X, y=None):
+        """Find the clusters of the samples and a subspace for each.
+
+        Parameters
+        ----------
+        X : array-like or Tensor of shape (n_samples, n_features)
+            Samples.
+        y : None
+            Ignored, present for the contract.
+
+        Returns
+        -------
+        self : SubspaceClusterer
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer samples than clusters, the work would not fit the memory
+            budget, or the graph falls apart and ``on_disconnected="raise"``.
+        """
+        X = validate_array(self, X, ensure_min_samples=2)
+        self._check_sizes(X)
+        affine, offset, constant = self._affine_frame(X)
+        rows = _prepare(X, affine, offset, constant, self.normalize)
+        codes, n_iter = self._code(rows)
+        rounds = self.shared_neighbors
+        if rounds == "auto":
+            rounds = 1 if self.method == "elastic_net" else 0
+        affinity = affinity_from_codes(codes, shared_neighbors=rounds)
+        components, isolated = graph_components(affinity)
+        self._log("graph of %d edges in %d parts", affinity.nnz // 2, len(components))
+        with serial_blas():
+            labels = self._cut(rows, codes, affinity, components, isolated)
+            labels = self._label_the_rest(rows, labels)
+            labels, n_found = _number_by_appearance(labels)
+            bases = fit_subspaces(
+                rows, labels, n_found, subspace_dim=self._given_subspace_dim()
+            )
+        self.affine_ = affine
+        self.offset_ = offset
+        self.affine_constant_ = constant
+        self.labels_ = labels
+        self.representation_ = codes
+        self.affinity_matrix_ = affinity
+        self.bases_ = bases
+        self.subspace_dims_ = np.array([len(basis) for basis in bases])
+        self.n_clusters_ = n_found
+        self.n_connected_components_ = len(components) + len(isolated)
+        self.isolated_ = isolated
+        self.n_iter_ = n_iter
+        self._largest_cluster = int(np.argmax(np.bincount(labels)))
+        self._n_features_out = n_found
+        return self
+
+    def transform(self, X):
+        """Measure the distance of each sample to each subspace.
+
+        Parameters
+        ----------
+        X : array-like or Tensor of shape (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        distances : ndarray or Tensor of shape (n_samples, n_clusters)
+            Norms of the residuals of the samples, prepared as in `fit`: with
+            ``normalize=True``, sines of their angles to the subspaces.
+        """
+        check_is_fitted(self)
+        original = X
+        X = validate_array(self, X, reset=False)
+        return restore(self._distances(X)[0], like=original, estimator=self)
+
+    def predict(self, X):
+        """Assign each sample to the nearest of the fitted subspaces.
+
+        Parameters
+        ----------
+        X : array-like or Tensor of shape (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        labels : ndarray or Tensor of shape (n_samples,)
+            Clusters, int32. Samples of norm zero, on which all subspaces agree, go to
+            the largest cluster.
+        """
+        check_is_fitted(self)
+        original = X
+        X = validate_array(self, X, reset=False)
+        distances, is_zero = self._distances(X)
+        labels = np.argmin(distances, axis=1)
+        labels[is_zero] = self._largest_cluster
+        return restore(labels.astype(np.int32), like=original)
+
+    def _distances(self, X):
+        rows = _prepare(
+            X, self.affine_, self.offset_, self.affine_constant_, self.normalize
+        )
+        bases = [basis.astype(rows.dtype, copy=False) for basis in self.bases_]
+        with serial_blas():
+            return subspace_residuals(rows, bases), ~rows.any(axis=1)
+
+    def _check_sizes(self, X):
+        n_samples, n_features = X.shape
+        if n_samples < self.n_clusters:
+            raise ValueError(
+                f"n_samples={n_samples} should be >= n_clusters={self.n_clusters}; "
+                "lower n_clusters."
+            )
+        width = self.n_nonzero_coefs if self.method == "omp" else 2 * n_features
+        width = min(width, n_samples, self.max_nonzero or width)
+        # The affinity holds each edge twice and is copied a few times on the way.
+        edges = 80.0 * n_samples * width
+        check_memory(
+            edges + 4.0 * n_samples * (n_features + 2 * self.n_clusters + 6) * 8,
+            what=f"The graph of {n_samples} samples",
+            remedy="lower max_nonzero or n_nonzero_coefs, or fit a sample of the rows "
+            "and predict the others",
+        )
+
+    def _affine_frame(self, X):
+        n_features = X.shape[1]
+        affine = self.affine
+        if affine == "auto":
+            affine = n_features < max(self.n_clusters, 3)
+        if not affine:
+            return False, np.zeros(n_features, X.dtype), 0.0
+        offset = X.mean(axis=0, dtype=np.float64).astype(X.dtype)
+        typical = float(np.median(np.linalg.norm(X - offset, axis=1)))
+        return True, offset, self.affine_scale * typical if typical > 0 else 1.0
+
+    def _code(self, rows):
+        result = self_express(
+            rows,
+            method=self.method,
+            gamma=self.gamma,
+            l1_ratio=self.l1_ratio,
+            n_nonzero_coefs=self.n_nonzero_coefs,
+            tol=self.tol,
+            max_nonzero=self.max_nonzero,
+            n_jobs=self.n_jobs,
+        )
+        self._log("codes of %.1f samples each", result.solution.nnz / len(rows))
+        if not result.converged:
+            warnings.warn(
+                "The code of a sample violates an optimality condition by "
+                f"{result.gap:.1e}, more than tol={self.tol}; lower gamma, or raise "
+                "tol.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+        return result.solution, result.n_iter
+
+    def _cut(self, rows, codes, affinity, components, isolated):
+        """Label the samples of the graph; -1 for those that have to follow later."""
+        labels = np.full(len(rows), -1)
+        groups = list(components)
+        if sum(map(len, groups)) < self.n_clusters:
+            is_zero = ~rows.any(axis=1)
+            groups += [np.array([i]) for i in isolated if not is_zero[i]]
+        if len(groups) <= self.n_clusters:
+            return self._cut_few(rows, affinity, components, groups, labels)
+        sizes = [len(group) for group in groups]
+        message = (
+            f"The affinity graph has {len(groups)} connected components, more than "
+            f"n_clusters={self.n_clusters}; their sizes are {sizes[:5]}"
+            f"{' ...' if len(sizes) > 5 else ''}."
+        )
+        if self.on_disconnected == "raise":
+            raise ValueError(
+                f"{message} Lower l1_ratio or raise n_nonzero_coefs to connect it, "
+                "raise n_clusters, or set on_disconnected='merge'."
+            )
+        warnings.warn(
+            f"{message} They are merged by their coding length; a lower l1_ratio or a "
+            "larger n_nonzero_coefs connects the graph better.",
+            UserWarning,
+            stacklevel=3,
+        )
+        return self._cut_many(rows, codes, affinity, groups, labels)
+
+    def _cut_few(self, rows, affinity, components, groups, labels):
+        if len(groups) == self.n_clusters or len(groups) > len(components):
+            for k, group in enumerate(groups):
+                labels[group] = k
+            return labels
+        inside = np.sort(np.concatenate(groups)) if groups else np.empty(0, int)
+        if len(inside):
+            labels[inside] = self._embed_and_assign(
+                affinity, self.n_clusters, components, inside
+            )
+        return labels
+
+    def _cut_many(self, rows, codes, affinity, groups, labels):
+        """Cut large components in proportion to their size, then merge the parts."""
+        # A component below a tenth of the mean size is debris of the graph rather
+        # than a cluster; its samples follow the subspaces of the others.
+        smallest = 0.1 * sum(map(len, groups)) / self.n_clusters
+        large = [group for group in groups if len(group) >= smallest]
+        if sum(map(len, large)) < self.n_clusters:
+            large = groups
+        total = sum(map(len, large))
+        n_parts = 0
+        for group in large:
+            share = int(np.ceil(self.n_clusters * len(group) / total))
+            share = min(share, len(group))
+            labels[group] = n_parts
+            if share > 1:
+                labels[group] += self._embed_and_assign(affinity, share, [group], group)
+            n_parts = labels.max() + 1
+        residual = rows - codes @ rows
+        energy = np.einsum("ij,ij->i", rows, rows).mean(dtype=np.float64)
+        noise = np.median(np.einsum("ij,ij->i", residual, residual))
+        return merge_by_coding_length(
+            rows, labels, self.n_clusters, distortion=float(max(noise, 0.01 * energy))
+        )
+
+    def _embed_and_assign(self, affinity, n_clusters, components, inside):
+        seed = draw_seed(self.random_state)
+        embedding, _ = spectral_embedding(
+            affinity, n_clusters, components=components, seed=seed
+        )
+        embedding = embedding[inside]
+        if self.assign_labels == "cluster_qr":
+            return pivoted_qr_labels(embedding, n_clusters)
+        kmeans = KMeans(n_clusters, n_init=self.n_init, random_state=seed)
+        return kmeans.fit_predict(embedding)
+
+    def _label_the_rest(self, rows, labels):
+        labels = labels.copy()
+        missing = labels < 0
+        if missing.all():
+            labels[:] = 0
+        elif missing.any():
+            n_found = labels.max() + 1
+            bases = fit_subspaces(
+                rows, labels, n_found, subspace_dim=self._given_subspace_dim()
+            )
+            largest = np.argmax(np.bincount(labels[~missing]))
+            labels[missing] = np.argmin(subspace_residuals(rows[missing], bases), 1)
+            labels[~rows.any(axis=1)] = largest
+        # The embedding of a copy differs from its original's by what points at it.
+        first, inverse, _ = distinct_rows(rows)
+        return labels[first][inverse]
+
+    def _given_subspace_dim(self):
+        return None if self.subspace_dim == "auto" else self.subspace_dim
+
+    def _log(self, message, *values):
+        if self.verbose:
+            logger.info("SubspaceClusterer: " + message, *values)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+def _prepare(X, affine, offset, constant, normalize):
+    """Centre, append the constant coordinate and scale to unit norm, as asked."""
+    if affine:
+        column = np.full((len(X), 1), constant, X.dtype)
+        X = np.hstack([X - offset.astype(X.dtype), column])
+    if not normalize:
+        return np.ascontiguousarray(X)
+    # Scaled first by the largest entry, so that tiny numbers do not underflow.
+    peaks = np.abs(X).max(axis=1, keepdims=True)
+    X = X / np.where(peaks > 0, peaks, 1)
+    norms = np.linalg.norm(X, axis=1, keepdims=True)
+    return np.ascontiguousarray(X / np.where(norms > 0, norms, 1))
+
+
+def _number_by_appearance(labels):
+    _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
+    rank = np.argsort(np.argsort(first))
+    return rank[inverse].astype(np.int32), len(first)
