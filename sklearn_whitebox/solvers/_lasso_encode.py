@@ -16,7 +16,7 @@ from sklearn_whitebox.solvers._elastic_net import (
 from sklearn_whitebox.solvers._result import SolverResult
 
 # Rows per block: fixed, so that the result does not depend on the number of jobs.
-_BLOCK = 256
+_BLOCK = 128
 
 Array = NDArray[Any]
 
@@ -66,7 +66,7 @@ def _lasso_rows(
         violation = tol
         # The optimality conditions are cheap to check, the gap is what is promised.
         for _ in range(4):
-            used, _reached = _elastic_net_single(
+            used, reached = _elastic_net_single(
                 gram,
                 correlations[i],
                 l1[i],
@@ -77,9 +77,12 @@ def _lasso_rows(
                 max_iter - n_iter,
             )
             n_iter += used
-            gap = _lasso_gap(
-                gram, correlations[i], squared_norms[i], l1[i], positive, codes[i]
-            )
+            if l1[i] > 0.0:
+                gap = _lasso_gap(
+                    gram, correlations[i], squared_norms[i], l1[i], positive, codes[i]
+                )
+            else:  # no residual but zero is feasible for the dual problem
+                gap = reached
             if gap <= tol or n_iter >= max_iter:
                 break
             violation *= 0.1
@@ -125,7 +128,8 @@ def lasso_encode(
     -------
     result : SolverResult
         The solution is the codes, an ndarray of shape (n_samples, n_components) in the
-        dtype of `X`; the gap is the largest relative duality gap over the samples.
+        dtype of `X`; the gap is the largest relative duality gap over the samples,
+        or violation of the optimality conditions where `alpha` is zero.
 
     Raises
     ------
@@ -135,7 +139,9 @@ def lasso_encode(
     Notes
     -----
     See :func:`elastic_net_gram`. The code of a sample does not depend on the other
-    samples but for rounding. Costs O(n k d) for the inner products.
+    samples but for rounding. Costs O(n k d) for the inner products. Two cases have a
+    closed form, which is used: orthonormal atoms (soft-thresholding), and independent
+    atoms without penalty (least squares).
 
     Examples
     --------
@@ -153,6 +159,9 @@ def lasso_encode(
     starts = range(0, X.shape[0], _BLOCK)
     with serial_blas():
         gram = np.ascontiguousarray(dictionary @ dictionary.T)
+        codes = _closed_form(X, dictionary, gram, weights, positive)
+        if codes is not None:
+            return SolverResult(codes, n_iter=0, converged=True, gap=0.0)
         parts = Parallel(n_jobs=n_jobs, prefer="threads")(
             delayed(_encode_block)(
                 X[start : start + _BLOCK],
@@ -172,6 +181,28 @@ def lasso_encode(
         converged=gap <= tol,
         gap=gap,
     )
+
+
+def _closed_form(
+    X: Array, dictionary: Array, gram: Array, alpha: Array, positive: bool
+) -> Array | None:
+    """Codes on orthonormal atoms, or least squares on independent ones, or None."""
+    k, d = dictionary.shape
+    if k > d:
+        return None
+    eps = float(np.finfo(X.dtype).eps)
+    if np.abs(gram - np.eye(k)).max() <= max(1e-8, 10 * eps):
+        weights = alpha[:, None].astype(X.dtype)
+        codes = X @ dictionary.T
+        above = np.maximum(codes - weights, 0)
+        return above if positive else above - np.maximum(-codes - weights, 0)
+    if positive or alpha.any():
+        return None
+    values, vectors = np.linalg.eigh(gram.astype(np.float64))
+    if values[0] <= 1e6 * eps * values[-1]:
+        return None
+    inverse = (vectors / values) @ vectors.T
+    return X @ (dictionary.T @ inverse.astype(X.dtype))
 
 
 def _encode_block(

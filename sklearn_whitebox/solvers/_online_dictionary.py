@@ -60,6 +60,42 @@ class DictionaryStatistics:
             np.zeros((k, k), dictionary.dtype), np.zeros_like(dictionary), n_steps=0
         )
 
+    @classmethod
+    def from_dict(
+        cls, state: dict[str, Any] | None, dictionary: Array
+    ) -> "DictionaryStatistics":
+        """Undo :meth:`to_dict`.
+
+        Parameters
+        ----------
+        state : dict or None
+            What :meth:`to_dict` returned; None starts without any sample.
+        dictionary : ndarray of shape (n_components, n_features)
+            Atoms, for their shape and dtype.
+
+        Returns
+        -------
+        statistics : DictionaryStatistics
+            In the dtype of the atoms.
+        """
+        if state is None:
+            return cls.empty(dictionary)
+        return cls(
+            state["gram"].astype(dictionary.dtype),
+            state["cross"].astype(dictionary.dtype),
+            state["n_steps"],
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give plain arrays and numbers, to be stored with a model.
+
+        Returns
+        -------
+        state : dict
+            With keys ``gram``, ``cross`` and ``n_steps``.
+        """
+        return {"gram": self.gram, "cross": self.cross, "n_steps": self.n_steps}
+
     def add(self, codes: Array, X: Array) -> "DictionaryStatistics":
         """Fade what is remembered and add a batch.
 
@@ -393,6 +429,61 @@ def online_step(
     objectives = objectives + alpha * np.abs(codes).sum(axis=1)
     statistics = statistics.add(codes, X)
     return update_dictionary(dictionary, statistics), statistics, codes, objectives
+
+
+def stream_step(
+    X: Array,
+    dictionary: Array,
+    statistics: DictionaryStatistics,
+    *,
+    alpha: float,
+    positive_code: bool = False,
+    n_jobs: int | None = None,
+) -> tuple[Array, DictionaryStatistics, float, int]:
+    """Learn from one batch of a stream, and replace atoms that went out of use.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        Batch.
+    dictionary : ndarray of shape (n_components, n_features)
+        Atoms before.
+    statistics : DictionaryStatistics
+        Of earlier batches.
+    alpha : float
+        Weight of the ℓ1 norm.
+    positive_code : bool, default=False
+        Whether codes must not be negative.
+    n_jobs : int, default=None
+        Threads, as in joblib.
+
+    Returns
+    -------
+    dictionary : ndarray of shape (n_components, n_features)
+        Atoms after.
+    statistics : DictionaryStatistics
+        With the batch added.
+    objective : float
+        Mean lasso objective of the batch on the atoms before.
+    n_replaced : int
+        Atoms replaced.
+    """
+    with serial_blas():
+        D, statistics, _, objectives = online_step(
+            X,
+            dictionary,
+            statistics,
+            alpha=alpha,
+            positive_code=positive_code,
+            n_jobs=n_jobs,
+        )
+        energy = np.diag(statistics.gram)
+        # In memory, not in the batch alone: an atom may wait for its samples.
+        usage = np.where(energy > 1e-6 * energy.max(initial=0), len(X), 0)
+        D, statistics, n_replaced = _replace_atoms(
+            X, D, statistics, _Seen(objectives, usage), alpha
+        )
+    return D, statistics, float(np.mean(objectives)), n_replaced
 
 
 def _replace_atoms(
