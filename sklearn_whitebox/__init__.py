@@ -2,11 +2,22 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
-from sklearn_whitebox.estimators import RateReductionEmbedding
+from sklearn_whitebox.estimators import (
+    CRATEClassifier,
+    RateReductionEmbedding,
+    SparseDictionaryLearner,
+    SubspaceClusterer,
+)
 
 try:
     __version__ = version("sklearn-whitebox")
 except PackageNotFoundError:  # a source tree that is not installed
     __version__ = "unknown"
 
-__all__ = ["RateReductionEmbedding", "__version__"]
+__all__ = [
+    "CRATEClassifier",
+    "RateReductionEmbedding",
+    "SparseDictionaryLearner",
+    "SubspaceClusterer",
+    "__version__",
+]

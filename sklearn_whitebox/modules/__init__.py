@@ -1,1 +1,47 @@
 """Network modules in plain torch, usable without scikit-learn."""
+
+from sklearn_whitebox.modules._crate import (
+    CRATE,
+    CRATELayer,
+)
+from sklearn_whitebox.modules._crate_steps import (
+    CRATEConfig,
+    ISTAStep,
+    MLPStep,
+    OvercompleteStep,
+    StatisticsAttention,
+    SubspaceAttention,
+)
+from sklearn_whitebox.modules._encoders import (
+    SphereEncoder,
+    make_mlp,
+)
+from sklearn_whitebox.modules._patches import (
+    images_to_patches,
+    patches_to_images,
+)
+from sklearn_whitebox.modules._tokens import (
+    DenseTokens,
+    FeatureTokens,
+    PatchTokens,
+    PeriodicEncoding,
+)
+
+__all__ = [
+    "CRATE",
+    "CRATEConfig",
+    "CRATELayer",
+    "DenseTokens",
+    "FeatureTokens",
+    "ISTAStep",
+    "MLPStep",
+    "OvercompleteStep",
+    "PatchTokens",
+    "PeriodicEncoding",
+    "SphereEncoder",
+    "StatisticsAttention",
+    "SubspaceAttention",
+    "images_to_patches",
+    "make_mlp",
+    "patches_to_images",
+]

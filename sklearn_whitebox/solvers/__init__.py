@@ -1,1 +1,67 @@
 """Iterative algorithms: arrays and settings in, a result out."""
+
+from sklearn_whitebox.solvers._elastic_net import (
+    elastic_net_gram,
+)
+from sklearn_whitebox.solvers._lasso_encode import (
+    lasso_encode,
+)
+from sklearn_whitebox.solvers._msp import (
+    haar_orthogonal,
+    learn_complete_dictionary,
+    maximize_sparsity,
+)
+from sklearn_whitebox.solvers._omp import (
+    omp_encode,
+)
+from sklearn_whitebox.solvers._online_dictionary import (
+    learn_dictionary_online,
+)
+from sklearn_whitebox.solvers._rate_reduction import (
+    maximize_rate_reduction,
+)
+from sklearn_whitebox.solvers._result import (
+    SolverResult,
+)
+from sklearn_whitebox.solvers._self_expression import (
+    elastic_net_self_expression,
+    self_express,
+)
+from sklearn_whitebox.solvers._spectral import (
+    affinity_from_codes,
+    graph_components,
+    spectral_embedding,
+)
+from sklearn_whitebox.solvers._subspaces import (
+    fit_subspaces,
+    merge_by_coding_length,
+    subspace_residuals,
+)
+from sklearn_whitebox.solvers._train import (
+    TrainResult,
+    TrainSettings,
+    train,
+)
+
+__all__ = [
+    "SolverResult",
+    "TrainResult",
+    "TrainSettings",
+    "affinity_from_codes",
+    "elastic_net_gram",
+    "elastic_net_self_expression",
+    "fit_subspaces",
+    "graph_components",
+    "haar_orthogonal",
+    "lasso_encode",
+    "learn_complete_dictionary",
+    "learn_dictionary_online",
+    "maximize_rate_reduction",
+    "maximize_sparsity",
+    "merge_by_coding_length",
+    "omp_encode",
+    "self_express",
+    "spectral_embedding",
+    "subspace_residuals",
+    "train",
+]
