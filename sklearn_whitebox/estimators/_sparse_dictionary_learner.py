@@ -245,7 +245,7 @@ class SparseDictionaryLearner(
                 f"SparseDictionaryLearner did not converge in {result.n_iter} "
                 "iterations; increase max_iter or tol.",
                 ConvergenceWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
         self.n_iter_ = result.n_iter
         self.objective_curve_ = result.objective
@@ -438,7 +438,7 @@ class SparseDictionaryLearner(
             warnings.warn(
                 f"X has rank {found['rank']}, so only as many atoms are learnt instead "
                 f"of n_components={self.n_components}.",
-                stacklevel=4,
+                stacklevel=5,
             )
         # With fewer samples a kurtosis says little.
         enough = n_samples >= max(1000, 2 * n_features**2)
@@ -448,7 +448,7 @@ class SparseDictionaryLearner(
                 "samples look Gaussian or sub-Gaussian in every direction, and no "
                 "sparse dictionary can be identified. For independent components try "
                 "sklearn.decomposition.FastICA(fun='cube').",
-                stacklevel=4,
+                stacklevel=5,
             )
         self.alpha_ = 0.0 if self.alpha is None else float(self.alpha)
         self.n_replaced_ = 0

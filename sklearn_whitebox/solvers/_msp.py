@@ -104,7 +104,8 @@ def maximize_sparsity(
     max_iter : int, default=200
         Most iterations.
     tol : float, default=1e-6
-        Stop when A changes by at most this per row, in Frobenius norm over √d.
+        Stop when A changes by at most this per row, in Frobenius norm over √d, or when
+        the objective rises twice in a row by less than the square of this share.
     init : ndarray of shape (n_features, n_features), default=None
         Orthogonal start; None draws one uniformly.
     generator : numpy.random.Generator, default=None
@@ -152,9 +153,10 @@ def maximize_sparsity(
         init = haar_orthogonal(n_features, generator or np.random.default_rng(0))
     A = np.asarray(init, dtype=X.dtype)
     enough = max(tol, 4 * float(np.finfo(X.dtype).eps)) * np.sqrt(n_features)
+    flat = max(tol * tol, float(np.finfo(X.dtype).eps))
     curve: list[float] = []
     converged = False
-    n_iter = 0
+    n_iter = quiet = 0
     # A power of the scale of the data must neither overflow nor vanish.
     X = X / (np.sqrt(np.mean(X * X)) or 1.0)
     for n_iter in range(1, max_iter + 1):
@@ -170,7 +172,10 @@ def maximize_sparsity(
         change = _change(A, previous)
         if callback is not None and callback(n_iter - 1, curve[-1]):
             break
-        if change <= enough:
+        # Near a maximum the objective moves with the square of the rotation.
+        still = len(curve) > 1 and curve[-1] - curve[-2] <= flat * abs(curve[-1])
+        quiet = quiet + 1 if still else 0
+        if change <= enough or quiet >= 2:
             converged = True
             break
     return SolverResult(A, n_iter=n_iter, converged=converged, objective=curve)
