@@ -62,18 +62,21 @@ class SubspaceClusterer(
     l1_ratio : float, default=0.9
         Share of the ℓ1 norm in the penalty of the elastic net, in (0, 1]. Less ℓ1
         gives more neighbours and a better connected graph.
-    n_nonzero_coefs : int, default=10
-        Most samples in the code of a sample for ``method="omp"``; about the dimension
-        of the subspaces.
+    n_nonzero_coefs : int, default=5
+        Most samples in one pursuit, for ``method="omp"``; at most the dimension of the
+        subspaces, less for noisy data.
+    n_pursuits : int, default=3
+        Pursuits of each sample, for ``method="omp"``; each uses samples that the
+        earlier ones have not used, and the codes are averaged. 1 is SSC-OMP.
     tol : float, default=1e-6
         Relative residual at which the pursuit stops, or largest relative violation of
         the optimality conditions of the elastic net.
     max_nonzero : int, default=None
         Keep only the so many largest coefficients of a sample; None keeps all.
-    shared_neighbors : int or "auto", default="auto"
+    shared_neighbors : int, default=1
         Rounds in which an edge of the affinity graph is multiplied by the similarity
-        of the neighbourhoods of its ends. ``"auto"`` is 1 for the elastic net and 0 for
-        the pursuit, whose sparser graph falls apart.
+        of the neighbourhoods of its ends. It pays on images and other data that fill
+        their subspaces unevenly; use 0 for points spread evenly over close subspaces.
     normalize : bool, default=True
         Whether to scale the samples to unit norm.
     affine : bool or "auto", default="auto"
@@ -127,7 +130,7 @@ class SubspaceClusterer(
     affine_constant_ : float
         Value of the constant coordinate; zero if the subspaces are linear.
     n_iter_ : int
-        Most changes of the support of a sample's code.
+        Pursuits, or most changes of the support of a sample's code.
     n_features_in_ : int
         Number of features seen during fit.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -170,12 +173,10 @@ class SubspaceClusterer(
         "gamma": [Interval(Real, 1, None, closed="neither")],
         "l1_ratio": [Interval(Real, 0, 1, closed="right")],
         "n_nonzero_coefs": [Interval(Integral, 1, None, closed="left")],
+        "n_pursuits": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
         "max_nonzero": [Interval(Integral, 1, None, closed="left"), None],
-        "shared_neighbors": [
-            Interval(Integral, 0, None, closed="left"),
-            StrOptions({"auto"}),
-        ],
+        "shared_neighbors": [Interval(Integral, 0, None, closed="left")],
         "normalize": ["boolean"],
         "affine": ["boolean", StrOptions({"auto"})],
         "affine_scale": [Interval(Real, 0, None, closed="neither")],
@@ -198,10 +199,11 @@ class SubspaceClusterer(
         method="elastic_net",
         gamma=50.0,
         l1_ratio=0.9,
-        n_nonzero_coefs=10,
+        n_nonzero_coefs=5,
+        n_pursuits=3,
         tol=1e-6,
         max_nonzero=None,
-        shared_neighbors="auto",
+        shared_neighbors=1,
         normalize=True,
         affine="auto",
         affine_scale=1.0,
@@ -218,6 +220,7 @@ class SubspaceClusterer(
         self.gamma = gamma
         self.l1_ratio = l1_ratio
         self.n_nonzero_coefs = n_nonzero_coefs
+        self.n_pursuits = n_pursuits
         self.tol = tol
         self.max_nonzero = max_nonzero
         self.shared_neighbors = shared_neighbors
@@ -259,10 +262,7 @@ class SubspaceClusterer(
         affine, offset, constant = self._affine_frame(X)
         rows = _prepare(X, affine, offset, constant, self.normalize)
         codes, n_iter = self._code(rows)
-        rounds = self.shared_neighbors
-        if rounds == "auto":
-            rounds = 1 if self.method == "elastic_net" else 0
-        affinity = affinity_from_codes(codes, shared_neighbors=rounds)
+        affinity = affinity_from_codes(codes, shared_neighbors=self.shared_neighbors)
         components, isolated = graph_components(affinity)
         self._log("graph of %d edges in %d parts", affinity.nnz // 2, len(components))
         with serial_blas():
@@ -344,7 +344,9 @@ class SubspaceClusterer(
                 f"n_samples={n_samples} should be >= n_clusters={self.n_clusters}; "
                 "lower n_clusters."
             )
-        width = self.n_nonzero_coefs if self.method == "omp" else 2 * n_features
+        width = 2 * n_features
+        if self.method == "omp":
+            width = self.n_nonzero_coefs * self.n_pursuits
         width = min(width, n_samples, self.max_nonzero or width)
         # The affinity holds each edge twice and is copied a few times on the way.
         edges = 80.0 * n_samples * width
@@ -373,6 +375,7 @@ class SubspaceClusterer(
             gamma=self.gamma,
             l1_ratio=self.l1_ratio,
             n_nonzero_coefs=self.n_nonzero_coefs,
+            n_pursuits=self.n_pursuits,
             tol=self.tol,
             max_nonzero=self.max_nonzero,
             n_jobs=self.n_jobs,

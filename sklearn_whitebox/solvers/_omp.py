@@ -31,6 +31,7 @@ def omp_encode(
     n_nonzero_coefs: int | None = None,
     tol: float = 1e-6,
     exclude_self: bool = False,
+    excluded: Indices | None = None,
     n_jobs: int | None = None,
 ) -> sparse.csr_array:
     r"""Code each row over few atoms by orthogonal matching pursuit.
@@ -51,6 +52,8 @@ def omp_encode(
         A row stops when the norm of its residual is at most `tol` times its own norm.
     exclude_self : bool, default=False
         Whether row i may not use atom i, for data coded over themselves.
+    excluded : ndarray of shape (n_samples, n_excluded), default=None
+        Further atoms that each row may not use; -1 stands for none.
     n_jobs : int, default=None
         Threads, as in joblib. The result does not depend on it.
 
@@ -93,12 +96,13 @@ def omp_encode(
     if n_samples == 0 or depth == 0:
         return sparse.csr_array((n_samples, n_atoms), dtype=X.dtype)
 
+    banned = _banned_atoms(n_samples, exclude_self, excluded)
     with serial_blas():
         gram = dictionary @ dictionary.T if n_atoms <= _MAX_GRAM_ATOMS else None
         largest = np.sqrt(np.einsum("ij,ij->i", dictionary, dictionary).max())
         blocks = Parallel(n_jobs=n_jobs, prefer="threads")(
             delayed(_encode_block)(
-                X, rows, dictionary, gram, depth, tol, exclude_self, largest
+                X[rows], banned[rows], dictionary, gram, depth, tol, largest
             )
             for rows in _row_blocks(X, n_atoms, depth, gram is not None)
         )
@@ -152,6 +156,17 @@ def _check_pair(X: Array, dictionary: Array, exclude_self: bool) -> tuple[Array,
     return X, dictionary
 
 
+def _banned_atoms(
+    n_samples: int, exclude_self: bool, excluded: Indices | None
+) -> Indices:
+    columns = [np.arange(n_samples)[:, None]] if exclude_self else []
+    if excluded is not None:
+        columns.append(np.asarray(excluded, np.int64).reshape(n_samples, -1))
+    if not columns:
+        return np.empty((n_samples, 0), np.int64)
+    return np.ascontiguousarray(np.hstack(columns))
+
+
 def _row_blocks(X: Array, n_atoms: int, depth: int, has_gram: bool) -> list[slice]:
     per_row = n_atoms if has_gram else n_atoms + (depth + 2) * X.shape[1]
     size = int(np.clip(_BLOCK_BYTES // (per_row * X.itemsize), 16, 1024))
@@ -159,23 +174,17 @@ def _row_blocks(X: Array, n_atoms: int, depth: int, has_gram: bool) -> list[slic
 
 
 def _encode_block(
-    X: Array,
-    rows: slice,
+    block: Array,
+    banned: Indices,
     dictionary: Array,
     gram: Array | None,
     depth: int,
     tol: float,
-    exclude_self: bool,
     largest: float,
 ) -> tuple[Indices, Array]:
-    block = X[rows]
-    if exclude_self:
-        own = np.arange(rows.start, rows.start + len(block))
-    else:
-        own = np.full(len(block), -1)
     support = np.full((len(block), depth), -1)
-    codes = np.zeros((len(block), depth), X.dtype)
-    eps = float(np.finfo(X.dtype).eps)
+    codes = np.zeros((len(block), depth), block.dtype)
+    eps = float(np.finfo(block.dtype).eps)
     if gram is not None:
         correlations = block @ dictionary.T
         pursue_with_gram(
@@ -183,7 +192,7 @@ def _encode_block(
             dictionary,
             gram,
             correlations,
-            own,
+            banned,
             tol,
             eps,
             largest,
@@ -191,14 +200,16 @@ def _encode_block(
             codes,
         )
     else:
-        _pursue_by_residuals(block, dictionary, own, tol, eps, largest, support, codes)
+        _pursue_by_residuals(
+            block, dictionary, banned, tol, eps, largest, support, codes
+        )
     return support, codes
 
 
 def _pursue_by_residuals(
     block: Array,
     dictionary: Array,
-    own: Indices,
+    banned: Indices,
     tol: float,
     eps: float,
     largest: float,
@@ -219,7 +230,7 @@ def _pursue_by_residuals(
             break
         correlations = residual[rows] @ dictionary.T
         extend(
-            correlations, rows, own, dictionary, residual, basis, triangle, heights,
+            correlations, rows, banned, dictionary, residual, basis, triangle, heights,
             support, norms, alive, step, tol, eps, largest,
         )  # fmt: skip
     back_substitute(triangle, heights, support, codes)

@@ -22,7 +22,7 @@ def _best_atom(correlations: Array) -> tuple[int, float]:
 def extend(
     correlations: Array,
     rows: Indices,
-    own: Indices,
+    banned: Indices,
     dictionary: Array,
     residual: Array,
     basis: Array,
@@ -40,8 +40,9 @@ def extend(
     for a in range(len(rows)):
         i = rows[a]
         h = correlations[a]
-        if own[i] >= 0:
-            h[own[i]] = 0
+        for j in banned[i]:
+            if j >= 0:
+                h[j] = 0
         for k in range(step):
             h[support[i, k]] = 0
         floor = 10 * eps * norms[i] * largest
@@ -125,7 +126,7 @@ def pursue_with_gram(
     dictionary: Array,
     gram: Array,
     correlations: Array,
-    own: Indices,
+    banned: Indices,
     tol: float,
     eps: float,
     largest: float,
@@ -144,8 +145,9 @@ def pursue_with_gram(
         floor = 10 * eps * np.sqrt(energy) * largest
         left = energy
         dead[:] = False
-        if own[i] >= 0:
-            dead[own[i]] = True
+        for j in banned[i]:
+            if j >= 0:
+                dead[j] = True
         h[:] = correlations[i]
         count = 0
         while count < depth and left > tol * tol * energy:

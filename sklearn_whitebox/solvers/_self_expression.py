@@ -29,7 +29,8 @@ def self_express(
     method: str = "elastic_net",
     gamma: float = 50.0,
     l1_ratio: float = 0.9,
-    n_nonzero_coefs: int = 10,
+    n_nonzero_coefs: int = 5,
+    n_pursuits: int = 3,
     tol: float = 1e-6,
     max_nonzero: int | None = None,
     max_iter: int = 40,
@@ -43,13 +44,15 @@ def self_express(
         Rows, usually of unit norm, float32 or float64.
     method : {"elastic_net", "omp"}, default="elastic_net"
         Penalised least squares, see :func:`elastic_net_self_expression`, or orthogonal
-        matching pursuit, see :func:`omp_encode`.
+        matching pursuit, see :func:`disjoint_pursuits`.
     gamma : float, default=50.0
         Weight of the data of the elastic net, in units of its smallest useful value.
     l1_ratio : float, default=0.9
         Share of the ℓ1 norm in the penalty of the elastic net, in (0, 1].
-    n_nonzero_coefs : int, default=10
-        Most non-zero coefficients of a row, for ``"omp"``.
+    n_nonzero_coefs : int, default=5
+        Most non-zero coefficients of one pursuit, for ``"omp"``.
+    n_pursuits : int, default=3
+        Pursuits of a row, for ``"omp"``.
     tol : float, default=1e-6
         Relative residual at which the pursuit stops, or largest relative violation of
         the optimality conditions of the elastic net.
@@ -82,15 +85,14 @@ def self_express(
     first, inverse, signs = distinct_rows(X)
     distinct = np.ascontiguousarray(X[first])
     if method == "omp":
-        codes = omp_encode(
-            distinct,
+        codes = disjoint_pursuits(
             distinct,
             n_nonzero_coefs=n_nonzero_coefs,
+            n_pursuits=n_pursuits,
             tol=tol,
-            exclude_self=True,
             n_jobs=n_jobs,
         )
-        result = SolverResult(solution=codes, n_iter=n_nonzero_coefs, converged=True)
+        result = SolverResult(solution=codes, n_iter=n_pursuits, converged=True)
     else:
         result = elastic_net_self_expression(
             distinct,
@@ -111,6 +113,81 @@ def self_express(
         converged=result.converged,
         gap=result.gap,
     )
+
+
+def disjoint_pursuits(
+    X: Array,
+    *,
+    n_nonzero_coefs: int = 5,
+    n_pursuits: int = 3,
+    tol: float = 1e-6,
+    n_jobs: int | None = None,
+) -> sparse.csr_array:
+    """Average several matching pursuits of each row, each on rows not used before.
+
+    One pursuit takes few rows, and after the first they are chosen for what is left of
+    the row, which may be noise; the graph of such codes is poorly connected. Further
+    pursuits without the rows already used find other neighbours of as good a fit.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        Rows, float32 or float64.
+    n_nonzero_coefs : int, default=5
+        Most rows in one pursuit; at most ``n_features - 1`` are used, since a code of
+        as many rows as there are features fits everything.
+    n_pursuits : int, default=3
+        Number of pursuits; 1 is the ordinary algorithm.
+    tol : float, default=1e-6
+        Relative residual at which a pursuit stops.
+    n_jobs : int, default=None
+        Threads, as in joblib. The result does not depend on it.
+
+    Returns
+    -------
+    codes : csr_array of shape (n_samples, n_samples)
+        Mean of the codes, with zero diagonal.
+
+    References
+    ----------
+    .. [1] You, Robinson, Vidal (2016). Scalable sparse subspace clustering by
+       orthogonal matching pursuit. CVPR.
+    .. [2] Chen, Li, You (2020). Stochastic sparse subspace clustering. CVPR. (Averages
+       pursuits on random subsets of the rows.)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> disjoint_pursuits(np.eye(3)[[0, 0, 0, 1]], n_pursuits=2).toarray()[0]
+    array([0. , 0.5, 0.5, 0. ])
+    """
+    n_samples, n_features = X.shape
+    depth = min(n_nonzero_coefs, max(1, n_features - 1))
+    used = np.empty((n_samples, 0), np.int64)
+    total = sparse.csr_array((n_samples, n_samples), dtype=X.dtype)
+    for _ in range(n_pursuits):
+        codes = omp_encode(
+            X,
+            X,
+            n_nonzero_coefs=depth,
+            tol=tol,
+            exclude_self=True,
+            excluded=used,
+            n_jobs=n_jobs,
+        )
+        total = sparse.csr_array(total + codes)
+        used = np.hstack([used, _padded_support(codes, depth)])
+    total.data /= n_pursuits
+    total.sort_indices()
+    return total
+
+
+def _padded_support(codes: sparse.csr_array, width: int) -> Indices:
+    counts = np.diff(codes.indptr)
+    rows = np.repeat(np.arange(len(counts)), counts)
+    support = np.full((len(counts), width), -1)
+    support[rows, np.arange(codes.nnz) - codes.indptr[rows]] = codes.indices
+    return support
 
 
 def elastic_net_self_expression(

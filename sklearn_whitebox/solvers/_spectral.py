@@ -22,7 +22,7 @@ _HEAT = 0.75
 
 
 def affinity_from_codes(
-    codes: sparse.csr_array, *, shared_neighbors: int = 2
+    codes: sparse.csr_array, *, shared_neighbors: int = 1
 ) -> sparse.csr_array:
     r"""Turn self-expressive codes into a symmetric affinity.
 
@@ -35,7 +35,7 @@ def affinity_from_codes(
     ----------
     codes : csr_array of shape (n_samples, n_samples)
         Row i represents sample i.
-    shared_neighbors : int, default=2
+    shared_neighbors : int, default=1
         Rounds of shared-neighbour weighting.
 
     Returns
