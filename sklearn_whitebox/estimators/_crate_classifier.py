@@ -54,7 +54,136 @@ class CRATEClassifier(
     TransformerMixin,
     WhiteboxEstimator,
 ):
-    """White-box transformer (CRATE) that classifies rows of tables and images."""
+    r"""White-box transformer (CRATE) that classifies rows of tables and images.
+
+    Every row becomes a few tokens. Each layer is a step up the sparse rate reduction
+    :math:`R(Z) - R_c(Z \mid U_{[K]}) - \lambda \|Z\|_0` of the tokens: attention
+    compresses them towards learnt subspaces, then a proximal step of a lasso in a
+    learnt dictionary makes them sparse. A linear map classifies the class token.
+    What each layer does can be measured by :meth:`layer_statistics` and seen by
+    :meth:`attention_maps`.
+
+    Read more in the :ref:`User Guide <crate>`.
+
+    Parameters
+    ----------
+    n_layers : int, default=3
+        Number of layers.
+    d_token : int, default=64
+        Width of a token; a multiple of `n_heads`.
+    n_heads : int, default=4
+        Number of subspaces of each layer.
+    attention : {"mssa", "tssa"}, default="mssa"
+        Step that compresses: attention inside subspaces [1]_, or by second moments of
+        the tokens [3]_, whose cost is linear in the number of tokens.
+    sparsifier : {"ista", "odl", "mlp"} or None, default="ista"
+        Step that sparsifies: one proximal step in a complete dictionary [1]_, two in an
+        overcomplete one with a residual connection [2]_, the perceptron of an ordinary
+        transformer for comparison, or none.
+    tokens : {"dense", "feature"}, default="dense"
+        Tokens of a table: `n_tokens` learnt non-linear views of all features, or one
+        token per feature, which shows what the model reads but costs more and predicts
+        less well. Images always give one token per patch.
+    n_tokens : int, default=8
+        Number of views for ``tokens="dense"``.
+    image_shape : (int, int) or (int, int, int), default=None
+        Height, width and, unless it is one, number of channels of the images that the
+        rows are, flattened row by row with channels last. None for tables.
+    patch_size : int, default=None
+        Side of a patch in pixels; must divide height and width. None takes the size
+        that gives about 32 patches.
+    dropout : float, default=0.0
+        Share of attention weights and of outputs of the attention dropped in training.
+    max_iter : int, default=MAXITER
+        Most passes over the data. The step size falls to zero at the last of them.
+    batch_size : int or "auto", default="auto"
+        Rows of a step. ``"auto"`` takes all of up to 64 rows, else about a thirtieth of
+        them, between 32 and 512. Where a step sees all rows, training is in double
+        precision and an integer sample weight is exactly a repetition.
+    learning_rate : float or "auto", default="auto"
+        Peak step size of AdamW. ``"auto"`` takes 2e-3 for tables, 3e-3 for images and
+        1e-3 above a million weights.
+    weight_decay : float, default=1e-2
+        Decay of the matrices of layers and head.
+    label_smoothing : float, default=0.1
+        Share of probability spread over all classes in the training loss.
+    early_stopping : bool, default=True
+        Hold out a stratified part of the data, stop when its log-loss no longer
+        improves, and keep the best weights. Not done with fewer than 50 rows.
+    validation_fraction : float, default=0.15
+        Share of every class held out for early stopping.
+    n_iter_no_change : int, default=16
+        Passes without improvement after which early stopping stops.
+    class_weight : dict, "balanced" or None, default=None
+        Weights of the classes in the loss, times `sample_weight`.
+    warm_start : bool, default=False
+        Start from the weights and the scaling of the previous fit.
+    device : str or torch.device, default="auto"
+        Where to compute: ``"cpu"``, ``"cuda"``, … ``"auto"`` takes CUDA if there is one
+        and the work is more than about ten GFLOP. The fitted model is on no device.
+    random_state : int, RandomState instance or None, default=None
+        Determines initial weights, held-out rows, order of rows and dropout.
+    verbose : int, default=0
+        Log every tenth of the passes (1) or every pass (2).
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Class labels.
+    weights_ : dict of str to ndarray
+        Weights of the network, a :class:`sklearn_whitebox.modules.CRATE`.
+    centre_ : ndarray of shape (n_features,)
+        Subtracted from the features: their medians, or the means of the channels.
+    scale_ : ndarray of shape (n_features,)
+        Multiplied with the features: one over their interquartile ranges, or over the
+        standard deviations of the channels; zero for constants.
+    loss_curve_ : list of float
+        Smoothed training loss, mean of every pass, in nats.
+    validation_curve_ : list of float
+        Log-loss of the held-out rows after every pass, in nats; empty without early
+        stopping.
+    n_iter_ : int
+        Passes done.
+    best_iteration_ : int
+        Pass, from 1, whose weights were kept.
+    n_parameters_ : int
+        Number of weights.
+    n_features_in_ : int
+        Number of features seen during fit.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, if `X` had any.
+
+    See Also
+    --------
+    sklearn.neural_network.MLPClassifier : Perceptron without tokens.
+    sklearn.ensemble.HistGradientBoostingClassifier : The first baseline for tables.
+    RateReductionEmbedding : Features by rate reduction of the classes.
+
+    Notes
+    -----
+    A forward pass of a row costs :math:`L (4 n d^2 + 2 n^2 d)` multiply-adds for L
+    layers and n tokens of width d with the defaults, 16 n d² instead of 2 n d² a layer
+    for ``sparsifier="odl"``, without the last term for ``attention="tssa"``; training
+    costs three times that. Weights are float32; rows are classified in their own
+    precision, 512 at a time. Training is bitwise reproducible for a given
+    `random_state` on one machine with one number of threads.
+
+    References
+    ----------
+    .. [1] Yu et al. (2023). White-box transformers via sparse rate reduction. NeurIPS.
+    .. [2] Yang et al. (2024). Scaling white-box transformers for vision. NeurIPS.
+    .. [3] Wu et al. (2025). Token statistics transformer: linear-time attention via
+       variational rate reduction. ICLR.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from sklearn_whitebox import CRATEClassifier
+    >>> X, y = load_wine(return_X_y=True)
+    >>> model = CRATEClassifier(n_layers=1, max_iter=15, random_state=0)
+    >>> model.fit(X[::2], y[::2]).score(X[1::2], y[1::2]) > 0.9
+    True
+    """
 
     _parameter_constraints: dict = {  # noqa: RUF012
         "n_layers": [Interval(Integral, 1, None, closed="left")],
@@ -176,7 +305,9 @@ class CRATEClassifier(
             centre, scale = before["centre_"], before["scale_"]
         inputs = scale_features(X, centre, scale, soften=config.tokens != "patch")
         progress = Progress(self, self.max_iter, X, y, verbose=self.verbose)
-        module, result = self._train(inputs, labels, weight, config, warm, progress)
+        # Tensors made in the caller's inference_mode could not be trained on.
+        with torch.inference_mode(False):
+            module, result = self._train(inputs, labels, weight, config, warm, progress)
         progress.close()
         self._warn_if_stuck(result.loss_curve)
 
@@ -456,7 +587,7 @@ class CRATEClassifier(
             patience=self.n_iter_no_change if held_out.any() else None,
         )
         try:
-            with torch_threads(work), torch.inference_mode(False):
+            with torch_threads(work):
                 result = train(
                     module,
                     loss,
@@ -521,7 +652,6 @@ class CRATEClassifier(
 
     def _infer(self, X, function):
         X = validate_array(self, X, reset=False)
-        # Modules and tensors made inside inference_mode could not be reused.
         with (
             torch_threads(self._work(len(X))),
             torch.inference_mode(False),
