@@ -1,6 +1,5 @@
 """CRATEClassifier: classification by a white-box transformer."""
 
-import math
 import warnings
 from numbers import Integral, Real
 
@@ -17,7 +16,6 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_whitebox._array import (
-    check_memory,
     resolve_device,
     restore,
     to_tensor,
@@ -28,6 +26,13 @@ from sklearn_whitebox._progress import Progress
 from sklearn_whitebox._random import torch_generator
 from sklearn_whitebox._threads import torch_threads
 from sklearn_whitebox.estimators._base import WhiteboxEstimator, all_or_nothing
+from sklearn_whitebox.estimators._crate_training import (
+    CHUNK,
+    Training,
+    check_image_shape,
+    count_multiply_adds,
+    train_crate,
+)
 from sklearn_whitebox.modules._crate import CRATE
 from sklearn_whitebox.modules._crate_statistics import layer_statistics
 from sklearn_whitebox.modules._crate_steps import CRATEConfig
@@ -37,15 +42,6 @@ from sklearn_whitebox.modules._scaling import (
     feature_scaling,
     scale_features,
 )
-from sklearn_whitebox.solvers._train import TrainSettings, train
-
-# Rows sent through the network at once when nothing has to be differentiated.
-_CHUNK = 512
-# Up to so many rows a step sees all of them, in their order and in double precision:
-# it costs nothing there, and makes an integer weight exactly a repetition.
-_FULL_BATCH = 64
-# With fewer rows a held-out part says too little to stop by.
-_LEAST_ROWS_TO_STOP = 50
 
 
 class CRATEClassifier(
@@ -92,14 +88,15 @@ class CRATEClassifier(
     patch_size : int, default=None
         Side of a patch in pixels; must divide height and width. None takes the size
         that gives about 32 patches.
-    dropout : float, default=0.0
+    dropout : float, default=0.1
         Share of attention weights and of outputs of the attention dropped in training.
-    max_iter : int, default=MAXITER
-        Most passes over the data. The step size falls to zero at the last of them.
+    max_iter : int, default=30
+        Most passes over the data, each of at least ten steps. The step size falls to
+        zero at the last of them.
     batch_size : int or "auto", default="auto"
         Rows of a step. ``"auto"`` takes all of up to 64 rows, else about a thirtieth of
         them, between 32 and 512. Where a step sees all rows, training is in double
-        precision and an integer sample weight is exactly a repetition.
+        precision without dropout, and an integer sample weight is a repetition.
     learning_rate : float or "auto", default="auto"
         Peak step size of AdamW. ``"auto"`` takes 2e-3 for tables, 3e-3 for images and
         1e-3 above a million weights.
@@ -107,9 +104,10 @@ class CRATEClassifier(
         Decay of the matrices of layers and head.
     label_smoothing : float, default=0.1
         Share of probability spread over all classes in the training loss.
-    early_stopping : bool, default=True
+    early_stopping : bool, default=False
         Hold out a stratified part of the data, stop when its log-loss no longer
-        improves, and keep the best weights. Not done with fewer than 50 rows.
+        improves, and keep the best weights. Not done with fewer than 50 rows. Small
+        data can spare the rows less than the last passes.
     validation_fraction : float, default=0.15
         Share of every class held out for early stopping.
     n_iter_no_change : int, default=16
@@ -229,13 +227,13 @@ class CRATEClassifier(
         n_tokens=8,
         image_shape=None,
         patch_size=None,
-        dropout=0.0,
-        max_iter=100,
+        dropout=0.1,
+        max_iter=30,
         batch_size="auto",
         learning_rate="auto",
         weight_decay=1e-2,
         label_smoothing=0.1,
-        early_stopping=True,
+        early_stopping=False,
         validation_fraction=0.15,
         n_iter_no_change=16,
         class_weight=None,
@@ -307,7 +305,14 @@ class CRATEClassifier(
         progress = Progress(self, self.max_iter, X, y, verbose=self.verbose)
         # Tensors made in the caller's inference_mode could not be trained on.
         with torch.inference_mode(False):
-            module, result = self._train(inputs, labels, weight, config, warm, progress)
+            module, result = train_crate(
+                config,
+                (inputs, labels, weight),
+                self._training(),
+                generator=torch_generator(self.random_state),
+                warm=warm,
+                callback=progress,
+            )
         progress.close()
         self._warn_if_stuck(result.loss_curve)
 
@@ -507,7 +512,7 @@ class CRATEClassifier(
                     f"patch_size={self.patch_size} needs image_shape=(height, width)."
                 )
             return CRATEConfig(tokens=self.tokens, **settings)
-        shape = _check_image_shape(self.image_shape, n_features)
+        shape = check_image_shape(self.image_shape, n_features)
         patch_size = self.patch_size or default_patch_size(shape)
         check_patch_size(shape, patch_size)
         return CRATEConfig(
@@ -530,101 +535,17 @@ class CRATEClassifier(
             )
         return before["weights_"]
 
-    def _train(self, inputs, labels, weight, config, warm, progress):
-        generator = torch_generator(self.random_state)
-        held_out = np.zeros(len(labels), dtype=bool)
-        if self.early_stopping and len(labels) >= _LEAST_ROWS_TO_STOP:
-            held_out = _hold_out(labels, self.validation_fraction, generator)
-        n_rows = int((~held_out).sum())
-        batch_size = self._resolve_batch_size(n_rows)
-        n_batches = math.ceil(n_rows / batch_size)
-        module = CRATE(config, generator=generator)
-        work = 3 * batch_size * _multiply_adds(config, module)
-        device = resolve_device(self.device, work=work * n_batches * self.max_iter)
-        dtype = torch.float64 if n_batches == 1 else torch.float32
-        self._check_attention_memory(config, module, min(batch_size, n_rows))
-        module.to(device=device, dtype=dtype)
-        if warm is not None:
-            module.load_state_dict({k: torch.tensor(w) for k, w in warm.items()})
-
-        X, w = (to_tensor(a, device=device, dtype=dtype) for a in (inputs, weight))
-        y = to_tensor(labels, device=device)
-        rows = torch.from_numpy(np.flatnonzero(~held_out))
-        watched = torch.from_numpy(np.flatnonzero(held_out)).to(device)
-
-        def loss(batch):
-            batch = batch.to(device)
-            logits = module(X[batch], generator if config.dropout else None)
-            losses = torch.nn.functional.cross_entropy(
-                logits,
-                y[batch],
-                reduction="none",
-                label_smoothing=self.label_smoothing,
-            )
-            return (w[batch] * losses).mean()
-
-        def batches(epoch):
-            if n_batches == 1:
-                return [rows]
-            order = torch.randperm(len(rows), generator=generator)
-            return rows[order].tensor_split(n_batches)
-
-        def validate():
-            losses = [
-                torch.nn.functional.cross_entropy(
-                    module(X[part]), y[part], reduction="none"
-                )
-                for part in watched.split(_CHUNK)
-            ]
-            share = w[watched] / w[watched].sum()
-            return float(share @ torch.cat(losses))
-
-        settings = TrainSettings(
-            learning_rate=self._resolve_learning_rate(config, module),
-            max_epochs=self.max_iter,
-            steps_per_epoch=n_batches,
-            weight_decay=self.weight_decay,
-            patience=self.n_iter_no_change if held_out.any() else None,
+    def _training(self):
+        return Training(
+            max_iter=int(self.max_iter),
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            weight_decay=float(self.weight_decay),
+            label_smoothing=float(self.label_smoothing),
+            held_out=float(self.validation_fraction) if self.early_stopping else 0.0,
+            patience=int(self.n_iter_no_change),
+            device=self.device,
         )
-        try:
-            with torch_threads(work):
-                result = train(
-                    module,
-                    loss,
-                    batches,
-                    settings,
-                    decayed=CRATE.is_decayed,
-                    validate=validate if held_out.any() else None,
-                    callback=progress,
-                )
-        except FloatingPointError as error:
-            raise ValueError(str(error)) from error
-        return module, result
-
-    def _resolve_batch_size(self, n_rows):
-        if self.batch_size != "auto":
-            return int(self.batch_size)
-        if n_rows <= _FULL_BATCH:
-            return _FULL_BATCH
-        return min(max(2 ** math.ceil(math.log2(n_rows / 32)), 32), 512)
-
-    def _resolve_learning_rate(self, config, module):
-        if self.learning_rate != "auto":
-            return float(self.learning_rate)
-        if sum(p.numel() for p in module.parameters()) > 1e6:
-            return 1e-3
-        return 3e-3 if config.tokens == "patch" else 2e-3
-
-    def _check_attention_memory(self, config, module, n_rows):
-        if config.attention == "mssa":
-            n_tokens = module.tokens.n_tokens + 1
-            per_layer = 4.0 * n_rows * config.n_heads * n_tokens**2
-            check_memory(
-                3 * config.n_layers * per_layer,
-                what=f"Attention among {n_tokens} tokens",
-                remedy="use attention='tssa', a larger patch_size, tokens='dense' or "
-                "a smaller batch_size",
-            )
 
     def _warn_if_stuck(self, curve):
         if len(curve) >= 10 and min(curve) > 0.99 * curve[0]:
@@ -636,9 +557,8 @@ class CRATEClassifier(
             )
 
     def _work(self, n_rows):
-        config = CRATEConfig(**self._architecture)
-        module = CRATE(config, device="meta")
-        return min(n_rows, _CHUNK) * _multiply_adds(config, module)
+        module = CRATE(CRATEConfig(**self._architecture), device="meta")
+        return min(n_rows, CHUNK) * count_multiply_adds(module)
 
     def _module_and_inputs(self, X):
         device = resolve_device(self.device, work=10.0 * len(X) * self._work(1))
@@ -658,7 +578,7 @@ class CRATEClassifier(
             torch.no_grad(),
         ):
             module, inputs = self._module_and_inputs(X)
-            parts = [function(module, part).cpu() for part in inputs.split(_CHUNK)]
+            parts = [function(module, part).cpu() for part in inputs.split(CHUNK)]
             return torch.cat(parts).numpy()
 
 
@@ -666,46 +586,3 @@ def _scaling(X, config, weight):
     if config.tokens == "patch":
         return channel_scaling(X, config.image_shape[2], weight)
     return feature_scaling(X, weight)
-
-
-def _check_image_shape(image_shape, n_features):
-    shape = tuple(image_shape)
-    whole = all(isinstance(side, Integral) and side > 0 for side in shape)
-    if len(shape) not in (2, 3) or not whole:
-        raise ValueError(
-            f"image_shape={image_shape!r} must be (height, width) or (height, width, "
-            "n_channels), all positive integers."
-        )
-    if math.prod(shape) != n_features:
-        raise ValueError(
-            f"image_shape={image_shape!r} has {math.prod(shape)} values, but X has "
-            f"{n_features} features; the product must be equal."
-        )
-    return tuple(int(side) for side in (*shape, 1)[:3])
-
-
-def _hold_out(labels, fraction, generator):
-    """Mark a share of every class, leaving at least one row of it for training."""
-    held_out = np.zeros(len(labels), dtype=bool)
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
-        order = torch.randperm(len(members), generator=generator).numpy()
-        size = min(round(fraction * len(members)), len(members) - 1)
-        held_out[members[order[:size]]] = True
-    return held_out
-
-
-def _multiply_adds(config, module):
-    """Count the multiply-adds of the forward pass of one row."""
-    n_tokens = module.tokens.n_tokens + 1
-    dense = 0
-    for name, parameter in module.named_parameters():
-        if name.startswith("layers.") and parameter.ndim == 2:
-            repeats = 2 if name.endswith("sparsify.dictionary") else 1
-            dense += repeats * parameter.numel() * n_tokens
-    dense += sum(p.numel() for p in module.tokens.parameters()) * (
-        n_tokens if config.tokens == "patch" else 1
-    )
-    if config.attention == "mssa":
-        dense += 2 * config.n_layers * n_tokens**2 * config.inner_width
-    return float(dense)

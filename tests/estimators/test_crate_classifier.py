@@ -36,7 +36,15 @@ def digits():
 
 
 @parametrize_with_checks(
-    [CRATEClassifier(**SMALL, max_iter=30, learning_rate=0.02)],
+    [
+        CRATEClassifier(
+            **SMALL,
+            max_iter=20,
+            learning_rate=0.02,
+            early_stopping=True,
+            n_iter_no_change=5,
+        )
+    ],
 )
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
@@ -44,8 +52,10 @@ def test_scikit_learn_checks(estimator, check):
 
 def test_digits_are_classified_as_images(digits):
     X, X_test, y, y_test = digits
-    model = CRATEClassifier(image_shape=(8, 8), d_token=32, max_iter=12, random_state=0)
-    assert model.fit(X[:600], y[:600]).score(X_test, y_test) > 0.9
+    model = CRATEClassifier(
+        image_shape=(8, 8), patch_size=4, d_token=32, max_iter=20, random_state=0
+    )
+    assert model.fit(X[:600], y[:600]).score(X_test, y_test) > 0.93
 
 
 @pytest.mark.slow
@@ -115,7 +125,9 @@ def test_every_variant_learns(wine, attention, sparsifier):
 def test_early_stopping_keeps_the_best_pass():
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((150, 4)), rng.integers(3, size=150)
-    model = _small(max_iter=80, n_iter_no_change=5, learning_rate=0.03).fit(X, y)
+    model = _small(
+        max_iter=80, early_stopping=True, n_iter_no_change=5, learning_rate=0.03
+    ).fit(X, y)
     curve = model.validation_curve_
     assert len(curve) == len(model.loss_curve_) == model.n_iter_ < 80
     assert model.best_iteration_ == np.argmin(curve) + 1 == model.n_iter_ - 5
@@ -125,7 +137,7 @@ def test_early_stopping_keeps_the_best_pass():
 
 def test_few_rows_are_not_held_out():
     X, y = load_iris(return_X_y=True)
-    model = _small().fit(X[::4], y[::4])
+    model = _small(early_stopping=True).fit(X[::4], y[::4])
     assert model.validation_curve_ == []
     assert model.best_iteration_ == model.n_iter_ == 5
 
@@ -134,7 +146,7 @@ def test_a_class_with_a_single_row_is_learnt_not_held_out():
     X, y = load_iris(return_X_y=True)
     y = y.copy()
     y[0] = 7
-    model = _small(validation_fraction=0.9).fit(X, y)
+    model = _small(early_stopping=True, validation_fraction=0.9).fit(X, y)
     assert_array_equal(model.classes_, [0, 1, 2, 7])
 
 
@@ -342,6 +354,6 @@ def test_small_and_degenerate_tables_are_fitted_without_warnings(n_rows):
     X[:, 2] = np.arange(n_rows) == 0
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        model = _small().fit(X, np.arange(n_rows) % 2)
+        model = _small(early_stopping=True).fit(X, np.arange(n_rows) % 2)
     far = np.full((1, 4), 1e60)
     assert np.isfinite(model.predict_proba(far)).all()

@@ -1,0 +1,236 @@
+"""Training of a CRATE on labelled rows: what the classifier's `fit` hands over to."""
+
+import math
+from dataclasses import dataclass
+from numbers import Integral
+
+import numpy as np
+import torch
+
+from sklearn_whitebox._array import check_memory, resolve_device, to_tensor
+from sklearn_whitebox._threads import torch_threads
+from sklearn_whitebox.modules._crate import CRATE
+from sklearn_whitebox.solvers._train import TrainSettings, train
+
+# Rows sent through the network at once when nothing has to be differentiated.
+CHUNK = 512
+# Up to so many rows a step sees all of them, in their order, in double precision and
+# without dropout: it costs nothing there, and an integer weight is a repetition.
+_FULL_BATCH = 64
+# Passes over few rows are repeated until they have so many steps.
+_LEAST_STEPS = 10
+# With fewer rows a held-out part says too little to stop by.
+_LEAST_ROWS_TO_STOP = 50
+
+
+@dataclass(frozen=True)
+class Training:
+    """How to train a CRATE; the classifier documents the settings."""
+
+    max_iter: int
+    batch_size: int | str
+    learning_rate: float | str
+    weight_decay: float
+    label_smoothing: float
+    held_out: float
+    patience: int
+    device: object
+
+
+def train_crate(config, data, training, *, generator, warm, callback):
+    """Train a network, and keep its best weights if rows are held out.
+
+    Parameters
+    ----------
+    config : CRATEConfig
+        Architecture.
+    data : (ndarray, ndarray, ndarray)
+        Scaled rows, class numbers and weights with mean one.
+    training : Training
+        Settings.
+    generator : Generator
+        Source of weights, held-out rows, order and dropout.
+    warm : dict of str to ndarray or None
+        Weights to start from.
+    callback : callable
+        Called after every pass, see :func:`sklearn_whitebox.solvers.train`.
+
+    Returns
+    -------
+    module : CRATE
+        The network after the last pass.
+    result : TrainResult
+        Best weights and history.
+    """
+    inputs, labels, weight = data
+    held_out = np.zeros(len(labels), dtype=bool)
+    if training.held_out and len(labels) >= _LEAST_ROWS_TO_STOP:
+        held_out = _hold_out(labels, training.held_out, generator)
+    n_rows = int((~held_out).sum())
+    batch_size = _resolve_batch_size(training.batch_size, n_rows)
+    n_batches = math.ceil(n_rows / batch_size)
+    module = CRATE(config, generator=generator)
+    work = 3 * min(batch_size, n_rows) * count_multiply_adds(module)
+    n_steps = training.max_iter * max(n_batches, _LEAST_STEPS)
+    device = resolve_device(training.device, work=work * n_steps)
+    whole = n_batches == 1
+    n_repeats = math.ceil(_LEAST_STEPS / n_batches)
+    dtype = torch.float64 if whole else torch.float32
+    _check_attention_memory(module, min(batch_size, n_rows))
+    module.to(device=device, dtype=dtype)
+    if warm is not None:
+        module.load_state_dict({name: torch.tensor(w) for name, w in warm.items()})
+
+    X, w = (to_tensor(a, device=device, dtype=dtype) for a in (inputs, weight))
+    y = to_tensor(labels, device=device)
+    rows = torch.from_numpy(np.flatnonzero(~held_out))
+    watched = torch.from_numpy(np.flatnonzero(held_out)).to(device)
+    cross_entropy = torch.nn.functional.cross_entropy
+
+    def loss(batch):
+        batch = batch.to(device)
+        losses = cross_entropy(
+            module(X[batch], None if whole else generator),
+            y[batch],
+            reduction="none",
+            label_smoothing=training.label_smoothing,
+        )
+        return (w[batch] * losses).mean()
+
+    def batches(epoch):
+        for _ in range(n_repeats):
+            if whole:
+                yield rows
+            else:
+                order = torch.randperm(len(rows), generator=generator)
+                yield from rows[order].tensor_split(n_batches)
+
+    def validate():
+        losses = [
+            cross_entropy(module(X[part]), y[part], reduction="none")
+            for part in watched.split(CHUNK)
+        ]
+        return float(w[watched] @ torch.cat(losses) / w[watched].sum())
+
+    settings = TrainSettings(
+        learning_rate=_resolve_learning_rate(training.learning_rate, module),
+        max_epochs=training.max_iter,
+        steps_per_epoch=n_batches * n_repeats,
+        weight_decay=training.weight_decay,
+        patience=training.patience if held_out.any() else None,
+    )
+    try:
+        with torch_threads(work):
+            result = train(
+                module,
+                loss,
+                batches,
+                settings,
+                decayed=CRATE.is_decayed,
+                validate=validate if held_out.any() else None,
+                callback=callback,
+            )
+    except FloatingPointError as error:
+        raise ValueError(str(error)) from error
+    return module, result
+
+
+def _resolve_batch_size(batch_size, n_rows):
+    if batch_size != "auto":
+        return int(batch_size)
+    if n_rows <= _FULL_BATCH:
+        return _FULL_BATCH
+    return min(max(2 ** math.ceil(math.log2(n_rows / 32)), 32), 512)
+
+
+def _resolve_learning_rate(learning_rate, module):
+    if learning_rate != "auto":
+        return float(learning_rate)
+    if sum(p.numel() for p in module.parameters()) > 1e6:
+        return 1e-3
+    return 3e-3 if module.config.tokens == "patch" else 2e-3
+
+
+def _check_attention_memory(module, n_rows):
+    config = module.config
+    if config.attention == "mssa":
+        n_tokens = module.tokens.n_tokens + 1
+        per_layer = 4.0 * n_rows * config.n_heads * n_tokens**2
+        check_memory(
+            3 * config.n_layers * per_layer,
+            what=f"Attention among {n_tokens} tokens",
+            remedy="use attention='tssa', a larger patch_size, tokens='dense' or "
+            "a smaller batch_size",
+        )
+
+
+def check_image_shape(image_shape, n_features):
+    """Complete the shape of the images, and refuse one that does not fit the rows.
+
+    Parameters
+    ----------
+    image_shape : tuple or list
+        Height, width and perhaps number of channels.
+    n_features : int
+        Number of columns of the data.
+
+    Returns
+    -------
+    shape : (int, int, int)
+        Height, width and number of channels.
+
+    Raises
+    ------
+    ValueError
+        If it is no shape of an image or its product is not `n_features`.
+    """
+    shape = tuple(image_shape)
+    whole = all(isinstance(side, Integral) and side > 0 for side in shape)
+    if len(shape) not in (2, 3) or not whole:
+        raise ValueError(
+            f"image_shape={image_shape!r} must be (height, width) or (height, width, "
+            "n_channels), all positive integers."
+        )
+    if math.prod(shape) != n_features:
+        raise ValueError(
+            f"image_shape={image_shape!r} has {math.prod(shape)} values, but X has "
+            f"{n_features} features; the product must be equal."
+        )
+    return tuple(int(side) for side in (*shape, 1)[:3])
+
+
+def _hold_out(labels, fraction, generator):
+    """Mark a share of every class, leaving at least one row of it for training."""
+    held_out = np.zeros(len(labels), dtype=bool)
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        order = torch.randperm(len(members), generator=generator).numpy()
+        size = min(round(fraction * len(members)), len(members) - 1)
+        held_out[members[order[:size]]] = True
+    return held_out
+
+
+def count_multiply_adds(module):
+    """Count the multiply-adds of the forward pass of one row.
+
+    Parameters
+    ----------
+    module : CRATE
+        Network, on any device.
+
+    Returns
+    -------
+    work : float
+        Multiply-adds of the matrix products.
+    """
+    config, n_tokens = module.config, module.tokens.n_tokens + 1
+    work = 0
+    for name, parameter in module.named_parameters():
+        if name.startswith("layers.") and parameter.ndim == 2:
+            repeats = 2 if name.endswith("sparsify.dictionary") else 1
+            work += repeats * parameter.numel() * n_tokens
+    repeats = n_tokens if config.tokens == "patch" else 1
+    work += repeats * sum(p.numel() for p in module.tokens.parameters())
+    if config.attention == "mssa":
+        work += 2 * config.n_layers * n_tokens**2 * config.inner_width
+    return float(work)
