@@ -18,13 +18,12 @@ from sklearn_whitebox._random import draw_seed
 from sklearn_whitebox.estimators._base import WhiteboxEstimator, all_or_nothing
 from sklearn_whitebox.functional._dictionary import mutual_coherence
 from sklearn_whitebox.functional._prox import soft_threshold
-from sklearn_whitebox.solvers._atoms import unit_rows
+from sklearn_whitebox.solvers._atoms import initial_atoms, unit_rows
+from sklearn_whitebox.solvers._dictionary_statistics import DictionaryStatistics
 from sklearn_whitebox.solvers._lasso_encode import lasso_encode
 from sklearn_whitebox.solvers._msp import learn_complete_dictionary
 from sklearn_whitebox.solvers._omp import omp_encode
 from sklearn_whitebox.solvers._online_dictionary import (
-    DictionaryStatistics,
-    initial_atoms,
     learn_dictionary_online,
     stream_step,
 )

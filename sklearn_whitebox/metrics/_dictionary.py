@@ -10,7 +10,7 @@ from sklearn_whitebox._array import as_numpy
 
 @dataclass(frozen=True)
 class DictionaryRecovery:
-    """Agreement of estimated atoms with true ones, up to order and sign.
+    r"""Agreement of estimated atoms with true ones, up to order and sign.
 
     Parameters
     ----------
@@ -21,8 +21,8 @@ class DictionaryRecovery:
     fraction_detected : float
         Share of true atoms with an estimated atom nearby.
     rotation_error : float or None
-        For two square dictionaries, :math:`1 - \\|\\hat D D^\\top\\|_4^4 / d`, which for
-        orthonormal atoms is 0 only if they are the same up to order and sign.
+        For two square dictionaries, :math:`1 - \|\hat D D^\top\|_4^4 / d`, which is
+        0 for orthonormal atoms only if they are the same up to order and sign.
     """
 
     mean_cosine: float

@@ -48,3 +48,45 @@ def order_atoms(components: Array, energy: Array, *, fix_signs: bool = True) -> 
     largest = np.argmax(np.abs(ordered), axis=1)
     signs = np.sign(ordered[np.arange(len(ordered)), largest])
     return ordered * np.where(signs < 0, -1, 1).astype(ordered.dtype)[:, None]
+
+
+def initial_atoms(X: Array, n_components: int, generator: np.random.Generator) -> Array:
+    """Pick distinct samples as atoms, and random directions where they run out.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        Samples.
+    n_components : int
+        Number of atoms.
+    generator : numpy.random.Generator
+        Source of randomness.
+
+    Returns
+    -------
+    atoms : ndarray of shape (n_components, n_features)
+        Unit rows; those taken from samples differ by a cosine below 0.9 as far as
+        ten times as many samples as atoms allow.
+    """
+    candidates = generator.permutation(len(X))[: 10 * n_components]
+    rows = unit_rows(X[candidates])
+    rows = rows[np.any(rows != 0, axis=1)]
+    atoms = np.empty((n_components, X.shape[1]), dtype=X.dtype)
+    found = 0
+    similar = []
+    for index, row in enumerate(rows):
+        if found == n_components:
+            break
+        if found and np.max(np.abs(atoms[:found] @ row)) >= 0.9:
+            similar.append(index)
+            continue
+        atoms[found] = row
+        found += 1
+    # Blends of a similar sample and of noise keep atoms apart without leaving the data.
+    noise = unit_rows(
+        generator.standard_normal((n_components - found, X.shape[1])).astype(X.dtype)
+    )
+    for i, index in enumerate(similar[: n_components - found]):
+        noise[i] += rows[index]
+    atoms[found:] = unit_rows(noise)
+    return atoms

@@ -159,25 +159,20 @@ def maximize_sparsity(
     n_iter = quiet = 0
     # A power of the scale of the data must neither overflow nor vanish.
     X = X / (np.sqrt(np.mean(X * X)) or 1.0)
-    for n_iter in range(1, max_iter + 1):
-        Z = X @ A.T  # (n, d)
-        if objective == "kurtosis":
-            G = (Z**3).T @ X / n_samples - 3 * (Z * Z).mean(0)[:, None] * A
-            curve.append(float(np.sum(np.mean(Z**4, 0) - 3 * np.mean(Z * Z, 0) ** 2)))
-        else:
-            stretched = Z * np.abs(Z) if power == 3 else Z * Z * Z
-            G = stretched.T @ X / n_samples
-            curve.append(float(np.vdot(stretched, Z)) / (power * n_samples))
-        previous, A = A, polar_factor(G)
-        change = _change(A, previous)
-        if callback is not None and callback(n_iter - 1, curve[-1]):
-            break
-        # Near a maximum the objective moves with the square of the rotation.
-        still = len(curve) > 1 and curve[-1] - curve[-2] <= flat * abs(curve[-1])
-        quiet = quiet + 1 if still else 0
-        if change <= enough or quiet >= 2:
-            converged = True
-            break
+    with _threads_for(X):
+        for n_iter in range(1, max_iter + 1):
+            G, value = _stretch(X, A, power, objective)
+            curve.append(value)
+            previous, A = A, polar_factor(G)
+            change = _change(A, previous)
+            if callback is not None and callback(n_iter - 1, value):
+                break
+            # Near a maximum the objective moves with the square of the rotation.
+            rise = abs(value - curve[-2]) if len(curve) > 1 else np.inf
+            quiet = quiet + 1 if rise <= flat * abs(value) else 0
+            if change <= enough or quiet >= 2:
+                converged = True
+                break
     return SolverResult(A, n_iter=n_iter, converged=converged, objective=curve)
 
 
@@ -255,8 +250,7 @@ def learn_complete_dictionary(
     .. [2] Sun, Qu, Wright (2017). Complete dictionary recovery over the sphere. IEEE
        Transactions on Information Theory 63.
     """
-    small = X.shape[0] * X.shape[1] ** 2 < SMALL_WORK
-    with serial_blas() if small else contextlib.nullcontext():
+    with _threads_for(X):
         basis, values, rank = _principal_directions(X, n_components)
         flat = X @ basis  # (n, k)
         roots = np.sqrt(values) if whiten else np.ones_like(values)
@@ -295,6 +289,25 @@ def learn_complete_dictionary(
         converged=result.converged,
         objective=result.objective,
     )
+
+
+def _stretch(X: Array, A: Array, power: int, objective: str) -> tuple[Array, float]:
+    """Gradient of the objective with respect to A, per sample, and its value."""
+    n_samples = len(X)
+    Z = X @ A.T  # (n, d)
+    if objective == "kurtosis":
+        variance = np.mean(Z * Z, axis=0)
+        G = (Z**3).T @ X / n_samples - 3 * variance[:, None] * A
+        return G, float(np.sum(np.mean(Z**4, axis=0) - 3 * variance**2))
+    stretched = Z * np.abs(Z) if power == 3 else Z * Z * Z
+    value = float(np.vdot(stretched, Z)) / (power * n_samples)
+    return stretched.T @ X / n_samples, value
+
+
+def _threads_for(X: Array) -> contextlib.AbstractContextManager[None]:
+    """Keep BLAS to one thread where a product is too small for two."""
+    is_small = X.shape[0] * X.shape[1] ** 2 < SMALL_WORK
+    return serial_blas() if is_small else contextlib.nullcontext()
 
 
 def _principal_directions(
