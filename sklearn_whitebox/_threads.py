@@ -15,12 +15,31 @@ SMALL_WORK = 2e8
 
 
 @contextlib.contextmanager
+def fork_guard():
+    """Keep every OpenMP pool out of use in a process made by ``os.fork``.
+
+    The pool's threads do not survive the fork, and the first parallel region in the
+    child would wait for them for ever. Elsewhere this does nothing.
+    """
+    if os.getpid() == _PID_AT_IMPORT:
+        yield
+        return
+    before = torch.get_num_threads()
+    # MKL inside torch has a count of its own, which only torch can reach.
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(limits=1):
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextlib.contextmanager
 def torch_threads(work=0.0):
     """Run torch on one thread when the work is small, and restore the count after.
 
-    A process made by ``os.fork`` also gets one thread: OpenMP's pool does not survive
-    the fork, and the first parallel region would wait for it for ever. The count is
-    never raised above the caller's.
+    A process made by ``os.fork`` also gets one thread, see :func:`fork_guard`. The count
+    is never raised above the caller's.
 
     Parameters
     ----------
@@ -28,12 +47,12 @@ def torch_threads(work=0.0):
         Multiply-adds of one step of the loop inside.
     """
     before = torch.get_num_threads()
-    forked = os.getpid() != _PID_AT_IMPORT
-    inside = 1 if forked or work < SMALL_WORK else before
+    inside = 1 if work < SMALL_WORK else before
     if inside != before:
         torch.set_num_threads(inside)
     try:
-        yield
+        with fork_guard():
+            yield
     finally:
         if inside != before:
             torch.set_num_threads(before)

@@ -5,10 +5,12 @@ import logging
 import warnings
 from importlib.metadata import PackageNotFoundError, version
 
+import torch
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import InconsistentVersionWarning
 
 from sklearn_whitebox._compat import CallbackSupportMixin, _fit_context
+from sklearn_whitebox._threads import fork_guard
 
 try:
     _VERSION = version("sklearn-whitebox")
@@ -45,7 +47,13 @@ def all_or_nothing(*, prefer_skip_nested_validation=True):
         @functools.wraps(method)
         def fit(estimator, *args, **kwargs):
             before = dict(vars(estimator))
-            with _log_to_console(estimator):
+            # Fitting must work inside the caller's no_grad and inference_mode, too.
+            with (
+                fork_guard(),
+                torch.inference_mode(False),
+                torch.enable_grad(),
+                _log_to_console(estimator),
+            ):
                 try:
                     return validated(estimator, *args, **kwargs)
                 except BaseException:
