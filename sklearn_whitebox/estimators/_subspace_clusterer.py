@@ -396,8 +396,9 @@ class SubspaceClusterer(
         labels = np.full(len(rows), -1)
         groups = list(components)
         if sum(map(len, groups)) < self.n_clusters:
-            is_zero = ~rows.any(axis=1)
-            groups += [np.array([i]) for i in isolated if not is_zero[i]]
+            first, _, _ = distinct_rows(rows)
+            alone = isolated[rows[isolated].any(axis=1) & np.isin(isolated, first)]
+            groups += [np.array([i]) for i in alone]
         if len(groups) <= self.n_clusters:
             return self._cut_few(rows, affinity, components, groups, labels)
         sizes = [len(group) for group in groups]

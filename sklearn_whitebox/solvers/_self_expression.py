@@ -22,6 +22,9 @@ _BLOCK_BYTES = 2**26
 # Rows a support starts with: about twice the non-zeros of a typical code.
 _SUPPORT_SIZE = 48
 
+# Rows on one line through the origin that make a subspace rather than duplicates.
+_LINE_SIZE = 5
+
 
 def self_express(
     X: Array,
@@ -71,9 +74,11 @@ def self_express(
 
     Notes
     -----
-    Equal and opposite rows are solved once: otherwise each would be written by its
-    copy alone, which tells nothing of its subspace. Their codes use the first copy
-    of other rows. Rows of zeros, and rows orthogonal to all others, have empty codes.
+    Rows that are equal up to their sign are solved once: otherwise each would be
+    written by its copy alone, which tells nothing of its subspace. Other rows use the
+    first of them. Only five and more of them count as a subspace, a line, and are
+    written by each other. Rows of zeros, and rows orthogonal to all others, have empty
+    codes.
 
     Examples
     --------
@@ -377,7 +382,24 @@ def _spread_to_copies(
     codes: sparse.csr_array, first: Indices, inverse: Indices, signs: Array
 ) -> sparse.csr_array:
     n_samples = len(inverse)
-    rows = codes[inverse]
-    data = rows.data * np.repeat(signs, np.diff(rows.indptr))
-    columns = first[rows.indices].astype(rows.indices.dtype)
-    return sparse.csr_array((data, columns, rows.indptr), shape=(n_samples, n_samples))
+    members = np.bincount(inverse)
+    on_line = members[inverse] >= _LINE_SIZE
+    keep = sparse.diags_array(np.where(on_line, 0, signs).astype(codes.dtype))
+    spread = sparse.csr_array(keep @ codes[inverse])
+    spread.eliminate_zeros()
+    spread = sparse.csr_array(
+        (spread.data, first[spread.indices], spread.indptr),
+        shape=(n_samples, n_samples),
+    )
+    rows = np.flatnonzero(on_line)
+    if len(rows):
+        # Each sample of a line is written by the line's first, that by the second.
+        order = rows[np.argsort(inverse[rows], kind="stable")]
+        starts = np.flatnonzero(np.diff(inverse[order], prepend=-1))
+        partner = first[inverse[order]]
+        partner[starts] = order[starts + 1]
+        values = signs[order] * signs[partner]
+        links = sparse.csr_array((values, (order, partner)), shape=spread.shape)
+        spread = sparse.csr_array(spread + links)
+    spread.sort_indices()
+    return spread

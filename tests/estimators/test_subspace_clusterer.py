@@ -1,10 +1,332 @@
+import logging
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+import sklearn
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
+from sklearn.cluster import KMeans
+from sklearn.datasets import load_digits
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from sklearn_whitebox.estimators._subspace_clusterer import SubspaceClusterer
+from sklearn_whitebox import SubspaceClusterer
+from sklearn_whitebox.datasets._subspaces import make_union_of_subspaces
+from sklearn_whitebox.metrics._clustering import clustering_accuracy
+from sklearn_whitebox.solvers import _self_expression
+
+METHODS = ["elastic_net", "omp"]
 
 
 @parametrize_with_checks(
-    [SubspaceClusterer(random_state=0), SubspaceClusterer(method="omp", random_state=0)]
+    [SubspaceClusterer(method=method, random_state=0) for method in METHODS]
 )
 def test_estimator_passes_the_checks_of_scikit_learn(estimator, check):
     check(estimator)
+
+
+@pytest.fixture
+def union():
+    return make_union_of_subspaces(
+        180, 30, n_subspaces=3, subspace_dim=4, noise=0.02, random_state=0
+    )
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("assign_labels", ["kmeans", "cluster_qr"])
+def test_independent_subspaces_are_found(method, assign_labels, global_random_seed):
+    X, y = make_union_of_subspaces(
+        180, 30, n_subspaces=3, noise=0.02, random_state=global_random_seed
+    )
+    clusterer = SubspaceClusterer(
+        3, method=method, assign_labels=assign_labels, random_state=0
+    ).fit(X)
+    assert clustering_accuracy(y, clusterer.labels_) == 1
+    assert_array_equal(clusterer.subspace_dims_, [4, 4, 4])
+    baseline = KMeans(3, random_state=0).fit_predict(X)
+    assert clustering_accuracy(y, baseline) < 0.7
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_noisy_union_is_found(method):
+    X, y = make_union_of_subspaces(
+        320, 20, n_subspaces=4, subspace_dim=5, noise=0.05, random_state=1
+    )
+    labels = SubspaceClusterer(4, method=method, random_state=0).fit_predict(X)
+    assert clustering_accuracy(y, labels) >= 0.95
+
+
+@pytest.mark.parametrize(
+    ("options", "least"),
+    [
+        ({"gamma": 500, "l1_ratio": 1.0, "shared_neighbors": 0}, 0.78),
+        (
+            {
+                "method": "omp",
+                "n_nonzero_coefs": 6,
+                "n_pursuits": 1,
+                "shared_neighbors": 0,
+            },
+            0.45,
+        ),
+        ({"method": "omp", "n_nonzero_coefs": 6, "shared_neighbors": 0}, 0.65),
+    ],
+)
+def test_close_subspaces_that_fill_the_space_are_mostly_found(options, least):
+    scores = []
+    for seed in range(5):
+        X, y = make_union_of_subspaces(
+            250, 9, n_subspaces=5, subspace_dim=6, random_state=seed
+        )
+        labels = SubspaceClusterer(5, random_state=0, **options).fit_predict(X)
+        scores.append(clustering_accuracy(y, labels))
+    assert np.median(scores) >= least
+
+
+def test_digits_are_clustered_better_than_by_k_means():
+    X, y = load_digits(return_X_y=True)
+    labels = SubspaceClusterer(10, random_state=0).fit_predict(X)
+    assert clustering_accuracy(y, labels) > 0.9
+    baseline = KMeans(10, n_init=10, random_state=0).fit_predict(X)
+    assert clustering_accuracy(y, baseline) < 0.85
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_affine_subspaces_are_found(method):
+    rng = np.random.default_rng(0)
+    y = np.repeat([0, 1], 60)
+    line = rng.uniform(-1, 1, size=(120, 1)) * [1.0, 1.0] + np.outer(y, [0.0, 1.5])
+    X = line + 100.0
+    clusterer = SubspaceClusterer(2, method=method, random_state=0).fit(X)
+    assert clusterer.affine_
+    assert clustering_accuracy(y, clusterer.labels_) == 1
+    assert_allclose(clusterer.offset_, X.mean(0))
+    assert clusterer.bases_[0].shape[1] == 3
+
+
+def test_affine_clusters_do_not_move_with_the_data():
+    X, y = make_union_of_subspaces(
+        120, 10, n_subspaces=2, subspace_dim=2, offset=2.0, random_state=0
+    )
+    clusterer = SubspaceClusterer(2, affine=True, random_state=0).fit(X)
+    moved = clone(clusterer).fit(X + 5.0)
+    assert clustering_accuracy(y, clusterer.labels_) == 1
+    assert_array_equal(moved.labels_, clusterer.labels_)
+    assert_allclose(moved.transform(X + 5.0), clusterer.transform(X), atol=1e-6)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_labels_follow_permutations_rotations_signs_and_scales(union, method, rng):
+    X, _ = union
+    clusterer = SubspaceClusterer(3, method=method, random_state=0)
+    labels = clusterer.fit_predict(X)
+    rotation = np.linalg.qr(rng.normal(size=(30, 30)))[0]
+    scales = rng.choice([-1, 1], len(X)) * rng.uniform(0.1, 10, len(X))
+    assert_array_equal(clusterer.fit_predict(X @ rotation), labels)
+    assert_array_equal(clusterer.fit_predict(X * scales[:, None]), labels)
+    order = rng.permutation(len(X))
+    moved = clusterer.fit_predict(X[order])
+    assert clustering_accuracy(labels[order], moved) == 1
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_result_does_not_depend_on_threads(union, method):
+    X, _ = union
+    one = SubspaceClusterer(3, method=method, n_jobs=1, random_state=0).fit(X)
+    two = SubspaceClusterer(3, method=method, n_jobs=2, random_state=0).fit(X)
+    assert_array_equal(one.labels_, two.labels_)
+    assert_array_equal(one.representation_.data, two.representation_.data)
+    assert_array_equal(one.affinity_matrix_.data, two.affinity_matrix_.data)
+    assert_array_equal(one.transform(X), two.transform(X))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_prediction_agrees_with_the_fit_and_extends_it(method):
+    X, y = make_union_of_subspaces(400, 30, n_subspaces=4, random_state=0)
+    clusterer = SubspaceClusterer(4, method=method, random_state=0).fit(X[:200])
+    assert np.mean(clusterer.predict(X[:200]) == clusterer.labels_) >= 0.95
+    assert clustering_accuracy(y[200:], clusterer.predict(X[200:])) == 1
+    distances = clusterer.transform(X[200:])
+    assert distances.shape == (200, 4)
+    assert_allclose(distances.min(1), 0, atol=1e-7)
+    assert_array_equal(distances.argmin(1), clusterer.predict(X[200:]))
+
+
+def disconnected(n_groups=30):
+    X = np.zeros((4 * n_groups, 2 * n_groups))
+    rng = np.random.default_rng(0)
+    for k in range(n_groups):
+        X[4 * k : 4 * k + 4, 2 * k : 2 * k + 2] = rng.normal(size=(4, 2))
+    return X
+
+
+def test_more_components_than_clusters_are_merged_with_a_warning():
+    X = disconnected()
+    clusterer = SubspaceClusterer(10, random_state=0)
+    with pytest.warns(UserWarning, match="30 connected components"):
+        labels = clusterer.fit_predict(X)
+    assert clusterer.n_connected_components_ == 30
+    assert clusterer.n_clusters_ == 10
+    # No component is torn apart.
+    assert all(len(set(labels[4 * k : 4 * k + 4])) == 1 for k in range(30))
+
+
+def test_merging_finds_the_subspace_that_components_share():
+    rng = np.random.default_rng(0)
+    planes = [np.eye(6)[2 * k : 2 * k + 2] for k in range(3)]
+    angles = rng.uniform(-0.1, 0.1, size=(90, 1))
+    angles += np.tile(np.repeat([0.3, 1.4], 15), 3)[:, None]
+    codes = np.hstack([np.cos(angles), np.sin(angles)])
+    y = np.repeat([0, 1, 2], 30)
+    X = np.stack([code @ planes[k] for code, k in zip(codes, y, strict=True)])
+    clusterer = SubspaceClusterer(
+        3, method="omp", n_nonzero_coefs=1, n_pursuits=2, random_state=0
+    )
+    with pytest.warns(UserWarning, match="connected components"):
+        labels = clusterer.fit_predict(X)
+    assert clustering_accuracy(y, labels) == 1
+
+
+def test_disconnected_graph_is_refused_on_request():
+    clusterer = SubspaceClusterer(10, on_disconnected="raise")
+    with pytest.raises(ValueError, match=r"30 connected components.*merge"):
+        clusterer.fit(disconnected())
+    assert not hasattr(clusterer, "labels_")
+
+
+def test_debris_does_not_displace_the_clusters():
+    X, y = make_union_of_subspaces(
+        200, 20, n_subspaces=2, subspace_dim=3, random_state=0
+    )
+    X = np.hstack([X, np.zeros((200, 8))])
+    debris = np.zeros((8, 28))
+    debris[:, 20:] = np.kron(np.eye(4), [[1.0, 0.1], [1.0, -0.1]])
+    with pytest.warns(UserWarning, match="connected components"):
+        labels = SubspaceClusterer(2, random_state=0).fit_predict(
+            np.vstack([X, debris])
+        )
+    assert clustering_accuracy(y, labels[:200]) == 1
+
+
+def test_as_many_components_as_clusters_are_the_clusters():
+    X = disconnected(4)
+    labels = SubspaceClusterer(4, random_state=0).fit_predict(X)
+    assert_array_equal(labels, np.repeat(np.arange(4), 4))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_zero_isolated_and_repeated_rows_get_labels(union, method):
+    X, y = union
+    X = np.hstack([X, np.zeros((len(X), 1))])
+    X = np.vstack([X, np.zeros((2, 31)), np.eye(31)[30:], X[:5], -2 * X[:5]])
+    clusterer = SubspaceClusterer(3, method=method, random_state=0).fit(X)
+    labels = clusterer.labels_
+    assert clustering_accuracy(y, labels[:180]) == 1
+    assert_array_equal(clusterer.isolated_, [180, 181, 182])
+    assert_array_equal(labels[183:188], labels[:5])
+    assert_array_equal(labels[188:], labels[:5])
+    largest = np.argmax(np.bincount(labels))
+    assert_array_equal(clusterer.predict(X[180:182]), [largest, largest])
+
+
+def test_fewer_distinct_samples_than_clusters_give_fewer_clusters():
+    X = np.repeat([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]], 5, axis=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        clusterer = SubspaceClusterer(3, random_state=0).fit(X)
+    assert clusterer.n_clusters_ == 2
+    assert_array_equal(clusterer.labels_, [0] * 5 + [1] * 5)
+
+
+def test_one_cluster_holds_everything(union):
+    X, _ = union
+    assert set(SubspaceClusterer(1, random_state=0).fit_predict(X)) == {0}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_single_precision_stays_single(union, method):
+    X, y = union
+    clusterer = SubspaceClusterer(3, method=method, random_state=0)
+    clusterer.fit(X.astype(np.float32))
+    assert clusterer.representation_.dtype == np.float32
+    assert clusterer.bases_[0].dtype == np.float32
+    assert clusterer.transform(X.astype(np.float32)).dtype == np.float32
+    assert clustering_accuracy(y, clusterer.labels_) == 1
+
+
+def test_tensors_come_back_as_tensors(union):
+    X, _ = union
+    clusterer = SubspaceClusterer(3, random_state=0).fit(torch.from_numpy(X))
+    assert torch.is_tensor(clusterer.predict(torch.from_numpy(X)))
+    distances = clusterer.transform(torch.from_numpy(X))
+    assert_array_equal(distances.numpy(), clusterer.transform(X))
+
+
+def test_fitted_model_survives_copies_and_storage(union):
+    X, _ = union
+    clusterer = SubspaceClusterer(3, random_state=0).fit(X)
+    again = pickle.loads(pickle.dumps(clusterer))
+    assert_array_equal(again.predict(X), clusterer.predict(X))
+    skops = pytest.importorskip("skops.io")
+    data = skops.dumps(clusterer)
+    loaded = skops.loads(data, trusted=skops.get_untrusted_types(data=data))
+    assert_array_equal(loaded.transform(X), clusterer.transform(X))
+    assert (loaded.representation_ != clusterer.representation_).nnz == 0
+
+
+def test_names_and_pipelines_work(union):
+    X, _ = union
+    pipeline = make_pipeline(
+        StandardScaler(with_mean=False), SubspaceClusterer(3, random_state=0)
+    ).set_output(transform="pandas")
+    frame = pipeline.fit(X).transform(X)
+    assert list(frame.columns) == [f"subspaceclusterer{k}" for k in range(3)]
+    assert len(pipeline.fit_predict(X)) == len(X)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"gamma": 1.0}, "gamma"),
+        ({"l1_ratio": 0.0}, "l1_ratio"),
+        ({"method": "lasso"}, "method"),
+        ({"n_clusters": 181}, "n_samples=180 should be >= n_clusters=181"),
+    ],
+)
+def test_impossible_settings_are_refused(union, options, message):
+    with pytest.raises(ValueError, match=message):
+        SubspaceClusterer(**options).fit(union[0])
+
+
+def test_work_beyond_the_memory_budget_is_refused_beforehand(rng):
+    X = rng.normal(size=(20_000, 10))
+    with (
+        sklearn.config_context(working_memory=1),
+        pytest.raises(ValueError, match="budget"),
+    ):
+        SubspaceClusterer(3).fit(X)
+
+
+@pytest.mark.filterwarnings("ignore:The affinity graph:UserWarning")
+def test_lack_of_convergence_is_reported(union, monkeypatch):
+    monkeypatch.setattr(_self_expression, "_SUPPORT_SIZE", 2)
+    original = _self_expression.elastic_net_self_expression
+
+    def impatient(X, **options):
+        return original(X, **{**options, "max_iter": 1})
+
+    monkeypatch.setattr(_self_expression, "elastic_net_self_expression", impatient)
+    with pytest.warns(ConvergenceWarning, match="lower gamma"):
+        SubspaceClusterer(3, random_state=0).fit(union[0])
+
+
+def test_verbose_reports_the_stages(union, caplog):
+    with caplog.at_level(logging.INFO, logger="sklearn_whitebox"):
+        SubspaceClusterer(3, verbose=1, random_state=0).fit(union[0])
+    assert "codes of" in caplog.text
+    assert "graph of" in caplog.text

@@ -126,6 +126,15 @@ def test_copies_and_zero_rows_do_not_represent_each_other(rng, method):
     assert np.abs(codes[3]).sum() > 0
 
 
+def test_a_line_of_samples_is_a_subspace(rng):
+    line = unit_rows(rng.choice([-1.0, 1.0], (6, 1)) * rng.normal(size=4))
+    X = np.vstack([line, unit_rows(rng.normal(size=(20, 4)))])
+    codes = self_express(X).solution.toarray()
+    assert_array_equal(codes[:6, 6:], 0)
+    assert_allclose(codes[:6] @ X, line)
+    assert_array_equal(np.diag(codes), 0)
+
+
 def test_distinct_rows_are_found_up_to_sign_and_rounding(rng):
     row = rng.normal(size=4)
     X = unit_rows(np.stack([row, 3 * row, -row / 7, row[::-1]]))
