@@ -148,7 +148,7 @@ def maximize_sparsity(
             f"power={power!r} must be 3 or 4 and objective={objective!r} must be 'lp' "
             "or 'kurtosis'."
         )
-    n_samples, n_features = X.shape
+    n_features = X.shape[1]
     if init is None:
         init = haar_orthogonal(n_features, generator or np.random.default_rng(0))
     A = np.asarray(init, dtype=X.dtype)

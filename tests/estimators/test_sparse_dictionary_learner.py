@@ -1,8 +1,22 @@
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_score
+from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from sklearn_whitebox.estimators._sparse_dictionary_learner import (
-    SparseDictionaryLearner,
-)
+from sklearn_whitebox import SparseDictionaryLearner
+from sklearn_whitebox.datasets import make_sparse_codes
+from sklearn_whitebox.metrics import dictionary_recovery
+from sklearn_whitebox.solvers import lasso_encode
 
 
 @parametrize_with_checks(
@@ -16,3 +30,285 @@ from sklearn_whitebox.estimators._sparse_dictionary_learner import (
 )
 def test_estimator_keeps_the_contract_of_scikit_learn(estimator, check):
     check(estimator)
+
+
+@pytest.fixture(scope="module")
+def complete():
+    return make_sparse_codes(3000, 12, density=0.2, random_state=0)
+
+
+@pytest.fixture(scope="module")
+def overcomplete():
+    return make_sparse_codes(1500, 20, 50, n_nonzero=3, noise=0.03, random_state=0)
+
+
+@pytest.mark.parametrize("whiten", [False, True])
+def test_complete_dictionary_is_recovered_exactly(whiten):
+    X, codes, D = make_sparse_codes(
+        3000, 12, density=0.2, orthogonal=True, random_state=0
+    )
+    model = SparseDictionaryLearner(whiten=whiten, random_state=0).fit(X)
+    assert 1 - dictionary_recovery(model.components_, D).min_cosine < 1e-8
+    found = model.transform(X)
+    np.testing.assert_allclose(model.inverse_transform(found), X, atol=1e-8)
+    assert np.mean(np.abs(found) > 1e-3) == pytest.approx(np.mean(codes != 0), abs=0.01)
+
+
+def test_overcomplete_dictionary_is_recovered(overcomplete):
+    X, _, D = overcomplete
+    fractions = [
+        dictionary_recovery(
+            SparseDictionaryLearner(50, random_state=seed).fit(X).components_, D
+        ).fraction_detected
+        for seed in range(3)
+    ]
+    assert np.mean(fractions) >= 0.85
+
+
+def test_digits_are_classified_better_from_codes_than_from_principal_components():
+    X, y = load_digits(return_X_y=True)
+    X = X / 16
+    folds = StratifiedKFold(5, shuffle=True, random_state=0)
+
+    def accuracy(transformer):
+        pipeline = make_pipeline(transformer, LogisticRegression(max_iter=1000))
+        return cross_val_score(pipeline, X, y, cv=folds).mean()
+
+    codes = accuracy(SparseDictionaryLearner(128, random_state=0))
+    assert codes > accuracy(PCA(40, random_state=0)) + 0.005
+
+
+def test_auto_chooses_by_the_number_of_atoms(complete):
+    X, _, _ = complete
+    for n_components in (None, X.shape[1]):
+        model = SparseDictionaryLearner(n_components, random_state=0).fit(X)
+        assert model.alpha_ == 0
+    model = SparseDictionaryLearner(20, random_state=0).fit(X)
+    expected = 1.2 / np.sqrt(12) * np.sqrt(np.mean(np.sum(X**2, axis=1)))
+    assert model.alpha_ == pytest.approx(expected)
+    assert model.components_.shape == (20, 12)
+
+
+def test_atoms_are_unit_signed_and_ordered(overcomplete):
+    X, _, _ = overcomplete
+    model = SparseDictionaryLearner(30, random_state=0).fit(X)
+    D = model.components_
+    np.testing.assert_allclose(np.linalg.norm(D, axis=1), 1)
+    assert (D.max(axis=1) == np.abs(D).max(axis=1)).all()
+    energy = (model.transform(X) ** 2).mean(axis=0)
+    assert np.corrcoef(energy, np.arange(30))[0, 1] < -0.8
+    cosines = np.abs(D @ D.T) - np.eye(30)
+    assert model.mutual_coherence_ == pytest.approx(cosines.max())
+
+
+def test_scaled_samples_give_scaled_codes(overcomplete):
+    X, _, _ = overcomplete
+    plain = SparseDictionaryLearner(30, max_iter=5, tol=0.1, random_state=0).fit(X)
+    scaled = clone(plain).fit(8 * X)
+    np.testing.assert_allclose(scaled.components_, plain.components_, atol=1e-6)
+    np.testing.assert_allclose(
+        scaled.transform(8 * X), 8 * plain.transform(X), atol=1e-4
+    )
+
+
+@pytest.mark.parametrize("algorithm", ["lasso", "omp", "threshold"])
+def test_a_code_does_not_depend_on_other_samples(overcomplete, algorithm):
+    X, _, _ = overcomplete
+    model = SparseDictionaryLearner(
+        30, transform_algorithm=algorithm, max_iter=5, tol=0.1, random_state=0
+    ).fit(X)
+    together = model.transform(X[:50])
+    alone = np.vstack([model.transform(x[None]) for x in X[:50]])
+    np.testing.assert_allclose(alone, together, atol=1e-6)
+
+
+def test_transform_algorithms_do_what_they_say(overcomplete):
+    X, _, _ = overcomplete
+    model = SparseDictionaryLearner(30, max_iter=5, tol=0.1, random_state=0).fit(X)
+    D = model.components_
+    expected = lasso_encode(X, D, alpha=0.2, tol=1e-4).solution
+    model.set_params(transform_alpha=0.2)
+    np.testing.assert_array_equal(model.transform(X), expected)
+    model.set_params(transform_algorithm="threshold")
+    expected = np.sign(X @ D.T) * np.maximum(np.abs(X @ D.T) - 0.2, 0)
+    np.testing.assert_allclose(model.transform(X), expected, atol=1e-12)
+    model.set_params(transform_algorithm="omp", transform_n_nonzero_coefs=4)
+    assert np.count_nonzero(model.transform(X), axis=1).max() == 4
+
+
+def test_split_signs_double_the_features_and_come_back(overcomplete):
+    X, _, _ = overcomplete
+    model = SparseDictionaryLearner(30, max_iter=5, tol=0.1, random_state=0).fit(X)
+    signed = model.transform(X)
+    model.set_params(split_sign=True)
+    split = model.transform(X)
+    assert split.shape == (len(X), 60)
+    assert (split >= 0).all()
+    np.testing.assert_array_equal(split[:, :30] - split[:, 30:], signed)
+    np.testing.assert_allclose(
+        model.inverse_transform(split), signed @ model.components_
+    )
+    assert len(model.get_feature_names_out()) == 60
+
+
+def test_positive_codes_are_positive(overcomplete):
+    X = np.abs(overcomplete[0])
+    model = SparseDictionaryLearner(positive_code=True, random_state=0).fit(X)
+    assert (model.transform(X) >= 0).all()
+    with pytest.raises(ValueError, match="positive_code"):
+        model.set_params(fit_algorithm="msp").fit(X)
+
+
+def test_batches_improve_the_atoms(overcomplete):
+    X, _, D = make_sparse_codes(6000, 20, 50, n_nonzero=3, random_state=0)
+    model = SparseDictionaryLearner(50, random_state=0)
+    for start in range(0, len(X), 200):
+        before = getattr(model, "components_", None)
+        copy = None if before is None else before.copy()
+        model.partial_fit(X[start : start + 200])
+        if before is not None:
+            np.testing.assert_array_equal(before, copy)
+    assert model.n_iter_ == 30
+    assert len(model.objective_curve_) == 30
+    assert model.objective_curve_[-1] < model.objective_curve_[0]
+    recovery = dictionary_recovery(model.components_, D, threshold=0.05)
+    assert recovery.fraction_detected > 0.8
+
+
+def test_batches_continue_a_fit(overcomplete):
+    X, _, _ = overcomplete
+    model = SparseDictionaryLearner(50, random_state=0).fit(X)
+    before, score = model.components_, model.score(X)
+    model.partial_fit(X[:200])
+    assert model.score(X) > 1.05 * score  # both are negative
+    assert np.abs(model.components_ @ before.T).max(axis=1).min() > 0.9
+
+
+def test_msp_has_no_partial_fit():
+    assert not hasattr(SparseDictionaryLearner(fit_algorithm="msp"), "partial_fit")
+    assert hasattr(SparseDictionaryLearner(), "partial_fit")
+
+
+def test_refused_batch_leaves_the_model(overcomplete):
+    X, _, _ = overcomplete
+    model = SparseDictionaryLearner(30, random_state=0).partial_fit(X[:200])
+    state = pickle.dumps(model)
+    with pytest.raises(ValueError, match="features"):
+        model.partial_fit(X[:200, 1:])
+    assert pickle.dumps(model) == state
+
+
+@pytest.mark.parametrize("n_components", [None, 30])
+def test_fit_is_reproducible_at_any_number_of_threads(overcomplete, n_components):
+    X, _, _ = overcomplete
+    settings = {"random_state": 3, "batch_size": 500, "tol": 0.01}
+    first = SparseDictionaryLearner(n_components, **settings).fit(X)
+    second = SparseDictionaryLearner(n_components, n_jobs=2, **settings).fit(X)
+    np.testing.assert_array_equal(first.components_, second.components_)
+    np.testing.assert_array_equal(first.transform(X), second.transform(X))
+
+
+def test_fewer_samples_than_features_work(rng):
+    X = rng.standard_normal((8, 20))
+    model = SparseDictionaryLearner(random_state=0).fit(X)
+    assert model.components_.shape == (8, 20)
+    np.testing.assert_allclose(model.inverse_transform(model.transform(X)), X)
+    model = SparseDictionaryLearner(30, random_state=0).fit(X)
+    assert model.transform(X).shape == (8, 30)
+
+
+def test_float32_stays(complete):
+    X = complete[0].astype(np.float32)
+    for n_components in (None, 20):
+        model = SparseDictionaryLearner(n_components, random_state=0).fit(X)
+        codes = model.transform(X)
+        assert model.components_.dtype == codes.dtype == np.float32
+        assert model.inverse_transform(codes).dtype == np.float32
+
+
+def test_tensors_come_back_as_tensors(complete):
+    X = torch.from_numpy(complete[0])
+    model = SparseDictionaryLearner(random_state=0).fit(X)
+    codes = model.transform(X)
+    assert torch.is_tensor(codes)
+    torch.testing.assert_close(model.inverse_transform(codes), X)
+
+
+def test_start_can_be_given(overcomplete):
+    X, _, D = overcomplete
+    model = SparseDictionaryLearner(50, dict_init=D, random_state=0).fit(X)
+    assert dictionary_recovery(model.components_, D).fraction_detected > 0.95
+    with pytest.raises(ValueError, match="dict_init has shape"):
+        model.set_params(dict_init=D[:, 1:]).fit(X)
+
+
+def test_score_is_the_negative_objective(overcomplete):
+    X, _, _ = overcomplete
+    model = SparseDictionaryLearner(30, random_state=0).fit(X)
+    Z = model.transform(X)
+    error = 0.5 * np.sum((X - Z @ model.components_) ** 2, axis=1)
+    expected = np.mean(error + model.alpha_ * np.abs(Z).sum(axis=1))
+    assert model.score(X) == pytest.approx(-expected)
+    search = GridSearchCV(model, {"n_components": [5, 40]}, cv=2).fit(X)
+    assert search.best_params_ == {"n_components": 40}
+
+
+def test_gaussian_samples_are_warned_of(rng):
+    X = rng.standard_normal((2000, 4))
+    with pytest.warns(UserWarning, match="look Gaussian"):
+        SparseDictionaryLearner(random_state=0).fit(X)
+
+
+def test_missing_rank_is_warned_of(rng):
+    X = rng.standard_normal((50, 3)) @ rng.standard_normal((3, 6))
+    with pytest.warns(UserWarning, match="rank 3"):
+        model = SparseDictionaryLearner(6, random_state=0).fit(X)
+    assert model.components_.shape == (3, 6)
+
+
+@pytest.mark.parametrize("n_components", [None, 30])
+def test_too_few_iterations_are_warned_of(overcomplete, n_components):
+    model = SparseDictionaryLearner(n_components, max_iter=1, tol=1e-9, random_state=0)
+    with pytest.warns(ConvergenceWarning, match="increase max_iter"):
+        model.fit(overcomplete[0])
+    with pytest.warns(ConvergenceWarning, match="transform_max_iter"):
+        SparseDictionaryLearner(30, transform_max_iter=1, random_state=0).fit(
+            overcomplete[0]
+        ).transform(overcomplete[0])
+
+
+def test_good_data_give_no_warning(complete, overcomplete):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        SparseDictionaryLearner(random_state=0).fit_transform(complete[0])
+        SparseDictionaryLearner(50, random_state=0).fit_transform(overcomplete[0])
+
+
+def test_impossible_settings_are_refused(overcomplete):
+    X, _, _ = overcomplete
+    with pytest.raises(ValueError, match="makes every code zero"):
+        SparseDictionaryLearner(30, alpha=1e6).fit(X)
+    with pytest.raises(ValueError, match="more than the 20 features"):
+        SparseDictionaryLearner(30, fit_algorithm="msp").fit(X)
+    with pytest.raises(NotFittedError):
+        SparseDictionaryLearner().transform(X)
+    model = SparseDictionaryLearner(random_state=0).fit(X)
+    with pytest.raises(ValueError, match="columns"):
+        model.inverse_transform(X[:, 1:])
+
+
+def test_pickle_keeps_the_codes_and_the_memory(overcomplete):
+    X, _, _ = overcomplete
+    model = SparseDictionaryLearner(30, random_state=0).partial_fit(X[:300])
+    again = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(model.transform(X), again.transform(X))
+    model.partial_fit(X[300:600])
+    again.partial_fit(X[300:600])
+    np.testing.assert_array_equal(model.components_, again.components_)
+
+
+def test_zero_samples_are_coded_by_zero():
+    X = np.zeros((6, 3))
+    for n_components in (None, 5):
+        model = SparseDictionaryLearner(n_components, random_state=0).fit(X)
+        assert not model.transform(X).any()
