@@ -457,7 +457,7 @@ class CRATEClassifier(
         -------
         statistics : dict of str to ndarray
             One row a layer; see
-            :func:`sklearn_whitebox.modules.crate_layer_statistics`.
+            :func:`sklearn_whitebox.modules.layer_statistics`.
 
         Notes
         -----

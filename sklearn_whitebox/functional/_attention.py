@@ -57,7 +57,9 @@ def merge_heads(heads: Tensor) -> Tensor:
 
 
 @accepts_arrays
-def subspace_attention_weights(heads: Tensor, *, is_causal: bool = False) -> Tensor:
+def subspace_attention_weights(
+    heads: Tensor, *, is_causal: bool = False, n_queries: int | None = None
+) -> Tensor:
     r"""Attention of the tokens to one another inside each subspace.
 
     .. math:: A_k = \operatorname{softmax}\bigl(W_k W_k^\top / \sqrt{p}\bigr),
@@ -72,10 +74,12 @@ def subspace_attention_weights(heads: Tensor, *, is_causal: bool = False) -> Ten
         Coordinates of the tokens in each subspace, from :func:`split_heads`.
     is_causal : bool, default=False
         Let a token attend to itself and the tokens before it only.
+    n_queries : int or None, default=None
+        Compute the rows of the first so many tokens; None computes all.
 
     Returns
     -------
-    weights : Tensor of shape (..., n_heads, n_tokens, n_tokens)
+    weights : Tensor of shape (..., n_heads, n_queries, n_tokens)
         Non-negative; row i, which sums to one, weighs the tokens that token i reads.
 
     Notes
@@ -87,13 +91,14 @@ def subspace_attention_weights(heads: Tensor, *, is_causal: bool = False) -> Ten
     .. [1] Yu et al. (2023). White-box transformers via sparse rate reduction. NeurIPS.
     """
     # Scaling the smaller factor saves a pass over the scores.
-    scores = (heads * heads.shape[-1] ** -0.5) @ heads.mT
+    queries = heads[..., :n_queries, :] * heads.shape[-1] ** -0.5
+    scores = queries @ heads.mT
     if is_causal:
         n_tokens = heads.shape[-2]
         future = torch.ones(
             n_tokens, n_tokens, dtype=torch.bool, device=heads.device
         ).triu(1)
-        scores = scores.masked_fill(future, -math.inf)
+        scores = scores.masked_fill(future[:n_queries], -math.inf)
     weights: Tensor = scores.softmax(-1)
     return weights
 

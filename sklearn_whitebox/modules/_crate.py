@@ -82,7 +82,10 @@ class CRATELayer(nn.Module):
             self.sparsify = _SPARSIFIERS[config.sparsifier](config, device=device)
 
     def forward(
-        self, tokens: Tensor, generator: torch.Generator | None = None
+        self,
+        tokens: Tensor,
+        generator: torch.Generator | None = None,
+        n_queries: int | None = None,
     ) -> Tensor:
         """Take one step.
 
@@ -92,14 +95,16 @@ class CRATELayer(nn.Module):
             Tokens.
         generator : Generator, default=None
             Source of dropout; None drops nothing.
+        n_queries : int or None, default=None
+            Give the first so many tokens; None gives all.
 
         Returns
         -------
-        tokens : Tensor of shape (n_samples, n_tokens, d_token)
+        tokens : Tensor of shape (n_samples, n_queries, d_token)
             Tokens after the step.
         """
-        half = tokens + self.compress(self.compress_norm(tokens), generator)
-        return self._sparsified(half)
+        change = self.compress(self.compress_norm(tokens), generator, n_queries)
+        return self._sparsified(tokens[:, :n_queries] + change)
 
     def trace(self, tokens: Tensor) -> LayerTrace:
         """Take one step and keep what went through.
@@ -239,8 +244,10 @@ class CRATE(nn.Module):
             Normalised class tokens.
         """
         tokens = self.embed(X)
-        for layer in self.layers:
-            tokens = layer(tokens, generator)
+        last = len(self.layers) - 1
+        for number, layer in enumerate(self.layers):
+            # Nothing reads the other tokens after the last layer.
+            tokens = layer(tokens, generator, 1 if number == last else None)
         features: Tensor = self.norm(tokens[:, 0])
         return features
 

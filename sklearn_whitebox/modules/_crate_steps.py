@@ -155,7 +155,10 @@ class SubspaceAttention(nn.Module):
         return heads.contiguous()
 
     def forward(
-        self, tokens: Tensor, generator: torch.Generator | None = None
+        self,
+        tokens: Tensor,
+        generator: torch.Generator | None = None,
+        n_queries: int | None = None,
     ) -> Tensor:
         """Compress normalised tokens.
 
@@ -165,14 +168,17 @@ class SubspaceAttention(nn.Module):
             Normalised tokens.
         generator : Generator, default=None
             Source of dropout; None drops nothing.
+        n_queries : int or None, default=None
+            Compute the change of the first so many tokens; None computes all.
 
         Returns
         -------
-        change : Tensor of shape (n_samples, n_tokens, d_token)
+        change : Tensor of shape (n_samples, n_queries, d_token)
             To be added to the tokens.
         """
         heads = self.project(tokens)
-        weights = _drop(subspace_attention_weights(heads), self.dropout, generator)
+        weights = subspace_attention_weights(heads, n_queries=n_queries)
+        weights = _drop(weights, self.dropout, generator)
         change: Tensor = self.output(merge_heads(weights @ heads))
         return _drop(change, self.dropout, generator)
 
@@ -224,7 +230,10 @@ class StatisticsAttention(SubspaceAttention):
         nn.init.ones_(self.temperature)
 
     def forward(
-        self, tokens: Tensor, generator: torch.Generator | None = None
+        self,
+        tokens: Tensor,
+        generator: torch.Generator | None = None,
+        n_queries: int | None = None,
     ) -> Tensor:
         """Compress normalised tokens.
 
@@ -234,15 +243,17 @@ class StatisticsAttention(SubspaceAttention):
             Normalised tokens.
         generator : Generator, default=None
             Source of dropout; None drops nothing.
+        n_queries : int or None, default=None
+            Compute the change of the first so many tokens; None computes all.
 
         Returns
         -------
-        change : Tensor of shape (n_samples, n_tokens, d_token)
+        change : Tensor of shape (n_samples, n_queries, d_token)
             To be added to the tokens.
         """
         heads = self.project(tokens)
         attended = token_statistics_attention(heads, self.temperature)
-        change: Tensor = self.output(merge_heads(attended))
+        change: Tensor = self.output(merge_heads(attended[:, :, :n_queries]))
         return _drop(change, self.dropout, generator)
 
     def maps(self, heads: Tensor) -> Tensor:

@@ -147,6 +147,14 @@ def test_attention_weights_and_memberships_are_distributions(is_causal, rng):
     assert_allclose(memberships.sum(0), 1)
 
 
+@pytest.mark.parametrize("is_causal", [False, True])
+def test_attention_weights_of_some_queries_are_rows_of_all(is_causal, rng):
+    heads = rng.standard_normal((3, 9, 4))
+    weights = F.subspace_attention_weights(heads, is_causal=is_causal)
+    some = F.subspace_attention_weights(heads, is_causal=is_causal, n_queries=2)
+    assert_allclose(some, weights[:, :2], rtol=1e-12)
+
+
 def test_subspace_self_attention_equals_the_formula_token_by_token(rng):
     heads = rng.standard_normal((2, 5, 3))
     expected = np.empty_like(heads)

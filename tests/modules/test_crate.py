@@ -234,6 +234,17 @@ def test_rows_do_not_influence_one_another(attention, sparsifier, tokens):
         assert_allclose(module(rows)[2:3], module(rows[2:3]), atol=1e-12)
 
 
+@pytest.mark.parametrize(("attention", "sparsifier", "tokens"), _VARIANTS)
+def test_the_features_are_the_class_token_of_the_last_layer(
+    attention, sparsifier, tokens
+):
+    module = _variant(attention, sparsifier, tokens).double()
+    rows = _rows(module).double()
+    with torch.no_grad():
+        whole = module.norm(module.trace(rows)[-1].output[:, 0])
+        assert_allclose(module.pool(rows), whole, atol=1e-12)
+
+
 @pytest.mark.parametrize("attention", ["mssa", "tssa"])
 def test_patches_may_be_permuted_when_the_positions_are_zero(attention):
     module = _variant(attention, "ista", "patch").double()
