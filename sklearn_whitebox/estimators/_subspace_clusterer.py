@@ -29,6 +29,7 @@ from sklearn_whitebox.solvers._spectral import (
 from sklearn_whitebox.solvers._subspaces import (
     fit_subspaces,
     merge_by_coding_length,
+    refine_by_coding_length,
     subspace_residuals,
 )
 
@@ -91,6 +92,10 @@ class SubspaceClusterer(
         that needs no starts.
     n_init : int, default=20
         Starts of k-means.
+    refine : bool, default=True
+        Whether to move samples from the clusters of the graph to the nearest
+        subspaces, where the subspaces explain the data to the level of the noise and
+        the move shortens the coding length.
     on_disconnected : {"merge", "raise"}, default="merge"
         What to do if the graph has more connected components than `n_clusters`: merge
         them by their coding length, with a warning, or raise an error.
@@ -182,6 +187,7 @@ class SubspaceClusterer(
         "affine_scale": [Interval(Real, 0, None, closed="neither")],
         "assign_labels": [StrOptions({"kmeans", "cluster_qr"})],
         "n_init": [Interval(Integral, 1, None, closed="left")],
+        "refine": ["boolean"],
         "on_disconnected": [StrOptions({"merge", "raise"})],
         "subspace_dim": [
             Interval(Integral, 1, None, closed="left"),
@@ -209,6 +215,7 @@ class SubspaceClusterer(
         affine_scale=1.0,
         assign_labels="kmeans",
         n_init=20,
+        refine=True,
         on_disconnected="merge",
         subspace_dim="auto",
         n_jobs=None,
@@ -229,6 +236,7 @@ class SubspaceClusterer(
         self.affine_scale = affine_scale
         self.assign_labels = assign_labels
         self.n_init = n_init
+        self.refine = refine
         self.on_disconnected = on_disconnected
         self.subspace_dim = subspace_dim
         self.n_jobs = n_jobs
@@ -269,6 +277,8 @@ class SubspaceClusterer(
             labels = self._cut(rows, codes, affinity, components, isolated)
             labels = self._label_the_rest(rows, labels)
             labels, n_found = _number_by_appearance(labels)
+            if self.refine and n_found > 1:
+                labels = self._refine(rows, codes, labels, n_found)
             bases = fit_subspaces(
                 rows, labels, n_found, subspace_dim=self._given_subspace_dim()
             )
@@ -449,12 +459,22 @@ class SubspaceClusterer(
             if share > 1:
                 labels[group] += self._embed_and_assign(affinity, share, [group], group)
             n_parts = labels.max() + 1
-        residual = rows - codes @ rows
-        energy = np.einsum("ij,ij->i", rows, rows).mean(dtype=np.float64)
-        noise = np.median(np.einsum("ij,ij->i", residual, residual))
         return merge_by_coding_length(
-            rows, labels, self.n_clusters, distortion=float(max(noise, 0.01 * energy))
+            rows, labels, self.n_clusters, distortion=_noise_level(rows, codes)
         )
+
+    def _refine(self, rows, codes, labels, n_clusters):
+        refined = refine_by_coding_length(
+            rows,
+            labels,
+            n_clusters,
+            distortion=_noise_level(rows, codes),
+            subspace_dim=self._given_subspace_dim(),
+        )
+        self._log("refinement moved %d samples", np.sum(refined != labels))
+        refined = refined.copy()
+        refined[~rows.any(axis=1)] = np.argmax(np.bincount(refined))
+        return _number_by_appearance(refined)[0]
 
     def _embed_and_assign(self, affinity, n_clusters, components, inside):
         seed = draw_seed(self.random_state)
@@ -509,6 +529,15 @@ def _prepare(X, affine, offset, constant, normalize):
     X = X / np.where(peaks > 0, peaks, 1)
     norms = np.linalg.norm(X, axis=1, keepdims=True)
     return np.ascontiguousarray(X / np.where(norms > 0, norms, 1))
+
+
+def _noise_level(rows, codes):
+    """Squared error that a code of the samples need not resolve."""
+    residual = rows - codes @ rows
+    energy = np.einsum("ij,ij->i", rows, rows).mean(dtype=np.float64)
+    noise = np.median(np.einsum("ij,ij->i", residual, residual))
+    # Without noise the median is rounding, which would price every direction.
+    return float(max(noise, 0.01 * energy, np.finfo(rows.dtype).tiny))
 
 
 def _number_by_appearance(labels):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from sklearn_whitebox.datasets._subspaces import (
+from sklearn_whitebox.datasets import (
     make_low_rank_gaussians,
     make_union_of_subspaces,
 )

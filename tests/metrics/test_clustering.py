@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from sklearn_whitebox.metrics._clustering import (
+from sklearn_whitebox.metrics import (
     clustering_accuracy,
     connectivity,
     subspace_preserving_error,

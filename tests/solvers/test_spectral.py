@@ -4,7 +4,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
 from sklearn_whitebox.functional import coding_length
-from sklearn_whitebox.metrics._clustering import clustering_accuracy
+from sklearn_whitebox.metrics import clustering_accuracy
 from sklearn_whitebox.solvers import (
     _subspaces,
     affinity_from_codes,
@@ -15,6 +15,7 @@ from sklearn_whitebox.solvers import (
     subspace_residuals,
 )
 from sklearn_whitebox.solvers._spectral import pivoted_qr_labels
+from sklearn_whitebox.solvers._subspaces import refine_by_coding_length
 
 
 def random_codes(rng, n, density=0.1):
@@ -157,6 +158,24 @@ def test_each_merge_takes_the_pair_with_the_shortest_code(rng):
             best = min(best, length(joined))
     merged = merge_by_coding_length(X, parts, 11, **options)
     assert length(merged) == pytest.approx(best)
+
+
+def test_refinement_moves_rows_to_their_subspaces(rng):
+    bases = [np.linalg.qr(rng.normal(size=(9, 3)))[0].T for _ in range(2)]
+    X = np.vstack([rng.normal(size=(40, 3)) @ b for b in bases])
+    truth = np.repeat([0, 1], 40)
+    start = np.where(rng.uniform(size=80) < 0.15, 1 - truth, truth)
+    options = {"distortion": 0.01, "subspace_dim": 3}
+    refined = refine_by_coding_length(X, start, 2, **options)
+    assert clustering_accuracy(truth, refined) == 1
+    assert_array_equal(refine_by_coding_length(X, truth, 2, **options), truth)
+
+
+def test_refinement_keeps_clusters_that_are_no_subspaces(rng):
+    X = rng.normal(size=(80, 9))
+    start = np.repeat([0, 1], 40)
+    kept = refine_by_coding_length(X, start, 2, distortion=0.01, subspace_dim=3)
+    assert_array_equal(kept, start)
 
 
 def test_parts_too_many_to_merge_are_left_to_the_caller(rng, monkeypatch):
