@@ -248,7 +248,7 @@ def token_statistics_attention(
 
 
 @accepts_arrays
-def ista_step(
+def sparsification_step(
     tokens: Tensor,
     dictionary: Tensor,
     *,
@@ -290,7 +290,8 @@ def ista_step(
     Examples
     --------
     >>> import numpy as np
-    >>> ista_step(np.array([[1.0, -1.0]]), np.eye(2), step_size=0.5, sparsity=0.5)
+    >>> tokens = np.array([[1.0, -1.0]])
+    >>> sparsification_step(tokens, np.eye(2), step_size=0.5, sparsity=0.5)
     array([[0.75, 0.  ]])
     """
     residual = tokens - tokens @ dictionary.mT
@@ -457,3 +458,6 @@ def token_coding_rate(
         heads = torch.nn.functional.normalize(heads, dim=-1)
     rate: Tensor = coding_rate(heads, distortion=distortion)
     return rate
+
+
+ista_step = sparsification_step

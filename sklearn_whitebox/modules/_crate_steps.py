@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from sklearn_whitebox.functional._attention import (
-    ista_step,
     merge_heads,
     overcomplete_codes,
+    sparsification_step,
     split_heads,
     subspace_attention_weights,
     token_memberships,
@@ -315,7 +315,7 @@ class ISTAStep(nn.Module):
         codes : Tensor of shape (n_samples, n_tokens, d_token)
             Non-negative; they replace the tokens.
         """
-        codes: Tensor = ista_step(
+        codes: Tensor = sparsification_step(
             tokens,
             self.dictionary,
             step_size=self.step_size,

@@ -57,7 +57,7 @@ def test_single_head_has_no_output_projection(reference):
 def test_ista_step_reproduces_the_published_program(reference):
     v = _tensors(reference("crate_ista_block"))
     leaves = _leaves(v)
-    output = F.ista_step(
+    output = F.sparsification_step(
         v["x"],
         v["w.weight"],
         step_size=float(v["step_size"]),
@@ -179,7 +179,7 @@ def test_ista_step_lowers_the_lasso_from_a_non_negative_start(seed):
     tokens = np.abs(rng.standard_normal((6, 8)))
     dictionary = rng.standard_normal((8, 8))
     step_size = 1 / np.linalg.norm(dictionary, 2) ** 2
-    codes = F.ista_step(tokens, dictionary, step_size=step_size, sparsity=0.3)
+    codes = F.sparsification_step(tokens, dictionary, step_size=step_size, sparsity=0.3)
     before = F.lasso_objective(tokens, tokens, dictionary, sparsity=0.3)
     after = F.lasso_objective(tokens, codes, dictionary, sparsity=0.3)
     assert codes.min() >= 0
@@ -189,7 +189,9 @@ def test_ista_step_lowers_the_lasso_from_a_non_negative_start(seed):
 @pytest.mark.parametrize("scale", [0.0, 1.0])
 def test_ista_step_is_a_threshold_for_trivial_dictionaries(scale, rng):
     tokens = rng.standard_normal((6, 8))
-    codes = F.ista_step(tokens, scale * np.eye(8), step_size=0.5, sparsity=0.4)
+    codes = F.sparsification_step(
+        tokens, scale * np.eye(8), step_size=0.5, sparsity=0.4
+    )
     assert_allclose(codes, np.maximum(tokens - 0.2, 0))
 
 
@@ -253,5 +255,5 @@ def test_steps_pass_the_gradient_check(rng):
     dictionary = torch.from_numpy(rng.standard_normal((3, 3))).requires_grad_()
     for function in (F.subspace_self_attention, F.token_statistics_attention):
         assert torch.autograd.gradcheck(function, (heads,))
-    assert torch.autograd.gradcheck(F.ista_step, (tokens, dictionary))
+    assert torch.autograd.gradcheck(F.sparsification_step, (tokens, dictionary))
     assert torch.autograd.gradcheck(F.overcomplete_step, (tokens, dictionary))
