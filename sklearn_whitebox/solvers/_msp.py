@@ -12,8 +12,10 @@ from sklearn_whitebox.solvers._atoms import order_atoms, unit_rows
 from sklearn_whitebox.solvers._refine import refine_complete, refine_orthogonal
 from sklearn_whitebox.solvers._result import SolverResult
 
-# Directions with less than this share of the largest second moment are rounding.
+# Directions with less than this share of the largest second moment are rounding,
+# and with less than that, noise rather than mixtures of atoms.
 _RANK_FLOOR = 1e-10
+_NOISE_FLOOR = 1e-5
 
 Array = NDArray[Any]
 
@@ -105,7 +107,7 @@ def maximize_sparsity(
         Most iterations.
     tol : float, default=1e-6
         Stop when A changes by at most this per row, in Frobenius norm over √d, or when
-        the objective rises twice in a row by less than the square of this share.
+        the objective rises twice in a row by less than a hundredth of this share.
     init : ndarray of shape (n_features, n_features), default=None
         Orthogonal start; None draws one uniformly.
     generator : numpy.random.Generator, default=None
@@ -153,7 +155,7 @@ def maximize_sparsity(
         init = haar_orthogonal(n_features, generator or np.random.default_rng(0))
     A = np.asarray(init, dtype=X.dtype)
     enough = max(tol, 4 * float(np.finfo(X.dtype).eps)) * np.sqrt(n_features)
-    flat = max(tol * tol, float(np.finfo(X.dtype).eps))
+    flat = max(0.01 * tol, float(np.finfo(X.dtype).eps))
     curve: list[float] = []
     converged = False
     n_iter = quiet = 0
@@ -180,7 +182,7 @@ def learn_complete_dictionary(
     X: Array,
     n_components: int | None = None,
     *,
-    whiten: bool = True,
+    whiten: bool | str = "auto",
     refine: bool = True,
     power: int = 3,
     objective: str = "lp",
@@ -205,9 +207,11 @@ def learn_complete_dictionary(
         Samples. They are not centred.
     n_components : int, default=None
         Number of atoms; None is the rank of `X`. More than the rank is cut to it.
-    whiten : bool, default=True
+    whiten : bool or "auto", default="auto"
         Whether to learn a general dictionary by preconditioning. If False the atoms
-        are orthonormal.
+        are orthonormal. ``"auto"`` preconditions unless some kept direction has less
+        than 1e-5 of the second moment of the strongest one: those are mostly noise,
+        which preconditioning would blow up.
     refine : bool, default=True
         Whether to refine by thresholding. Kept only if the codes get sparser.
     power : {3, 4}, default=3
@@ -253,6 +257,8 @@ def learn_complete_dictionary(
     with _threads_for(X):
         basis, values, rank = _principal_directions(X, n_components)
         flat = X @ basis  # (n, k)
+        if whiten == "auto":
+            whiten = bool(values[-1] >= _NOISE_FLOOR * values[0])
         roots = np.sqrt(values) if whiten else np.ones_like(values)
         start = None
         if init is not None:

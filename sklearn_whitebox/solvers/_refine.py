@@ -19,7 +19,7 @@ _SHARE = 0.9112
 _START = 0.5
 _DECAY = 0.7
 # A quantile and a variance need no more rows than this.
-_ENOUGH_ROWS = 5000
+_ENOUGH_ROWS = 2000
 
 
 def noise_scale(codes: Array, threshold: Array, n_steps: int = 4) -> Array:
@@ -64,7 +64,7 @@ def refine_orthogonal(X: Array, atoms: Array, *, max_iter: int, tol: float) -> A
     max_iter : int
         Most alternations.
     tol : float
-        Stop when the atoms change by at most a hundredth of this per atom.
+        Stop when the atoms change by at most the square of this per atom.
 
     Returns
     -------
@@ -91,7 +91,7 @@ def refine_complete(X: Array, atoms: Array, *, max_iter: int, tol: float) -> Arr
     max_iter : int
         Most alternations.
     tol : float
-        Stop when the atoms change by at most a hundredth of this per atom.
+        Stop when the atoms change by at most the square of this per atom.
 
     Returns
     -------
@@ -119,7 +119,7 @@ def _alternate(
     max_iter: int,
     tol: float,
 ) -> Array:
-    enough = max(0.01 * tol, 4 * float(np.finfo(X.dtype).eps)) * np.sqrt(len(atoms))
+    enough = max(tol * tol, 4 * float(np.finfo(X.dtype).eps)) * np.sqrt(len(atoms))
     D = atoms
     try:
         codes = encode(D)

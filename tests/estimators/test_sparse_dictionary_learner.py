@@ -42,7 +42,7 @@ def overcomplete():
     return make_sparse_codes(1500, 20, 50, n_nonzero=3, noise=0.03, random_state=0)
 
 
-@pytest.mark.parametrize("whiten", [False, True])
+@pytest.mark.parametrize("whiten", ["auto", False, True])
 def test_complete_dictionary_is_recovered_exactly(whiten):
     X, codes, D = make_sparse_codes(
         3000, 12, density=0.2, orthogonal=True, random_state=0
@@ -52,6 +52,22 @@ def test_complete_dictionary_is_recovered_exactly(whiten):
     found = model.transform(X)
     np.testing.assert_allclose(model.inverse_transform(found), X, atol=1e-8)
     assert np.mean(np.abs(found) > 1e-3) == pytest.approx(np.mean(codes != 0), abs=0.01)
+
+
+def test_online_fit_from_msp_atoms_finds_an_oblique_dictionary_in_noise():
+    X, _, D = make_sparse_codes(5000, 25, density=0.2, noise=0.1, random_state=0)
+    start = SparseDictionaryLearner(random_state=0).fit(X).components_
+    model = SparseDictionaryLearner(
+        fit_algorithm="online", dict_init=start, random_state=0
+    ).fit(X)
+    assert dictionary_recovery(model.components_, D).min_cosine > 0.995
+
+
+def test_directions_of_noise_are_not_blown_up():
+    X = load_digits().data / 16
+    model = SparseDictionaryLearner(random_state=0).fit(X)
+    D = model.components_
+    np.testing.assert_allclose(D @ D.T, np.eye(len(D)), atol=1e-10)
 
 
 def test_overcomplete_dictionary_is_recovered(overcomplete):
