@@ -106,7 +106,12 @@ def _drop(values: Tensor, rate: float, generator: torch.Generator | None) -> Ten
     if rate == 0 or generator is None:
         return values
     # Drawn where the generator lives, so that one seed gives one mask on all devices.
-    draws = torch.rand(values.shape, generator=generator, device=generator.device)
+    draws = torch.rand(
+        values.shape,
+        generator=generator,
+        dtype=torch.float32,
+        device=generator.device,
+    )
     return values * (draws >= rate).to(values) / (1 - rate)
 
 
