@@ -18,14 +18,14 @@ help:
 	@echo "also: lint types check-no-extras test-slow test-min doc benchmark clean"
 
 demo: $(READY)
-	$(VENV)/bin/python -m sklearn_whitebox compare --output results
+	$(VENV)/bin/python -m sklearn_whitebox compare --n-jobs 2 --output results
 
 test: $(READY)
-	SCIPY_ARRAY_API=1 OMP_WAIT_POLICY=PASSIVE $(VENV)/bin/python -m pytest -n 2 \
+	MPLBACKEND=Agg SCIPY_ARRAY_API=1 OMP_WAIT_POLICY=PASSIVE $(VENV)/bin/python -m pytest -n 2 \
 	    --dist worksteal -m "not slow" $(PYTEST_ARGS)
 
 test-slow: $(READY)
-	SCIPY_ARRAY_API=1 OMP_WAIT_POLICY=PASSIVE $(VENV)/bin/python -m pytest -m slow \
+	MPLBACKEND=Agg SCIPY_ARRAY_API=1 OMP_WAIT_POLICY=PASSIVE $(VENV)/bin/python -m pytest -m slow \
 	    $(PYTEST_ARGS)
 
 lint: $(READY)
@@ -75,7 +75,7 @@ test-min: | python-is-new-enough
 	  $(MIN_VENV)/bin/python -m pip install -q --no-deps --index-url $(TORCH_INDEX) \
 	    torch==$(TORCH_MIN_PIN)
 	$(MIN_VENV)/bin/python -m pip install -q -c constraints-min.txt -e ".[test]"
-	SCIPY_ARRAY_API=1 OMP_WAIT_POLICY=PASSIVE $(MIN_VENV)/bin/python -m pytest -n 2 \
+	MPLBACKEND=Agg SCIPY_ARRAY_API=1 OMP_WAIT_POLICY=PASSIVE $(MIN_VENV)/bin/python -m pytest -n 2 \
 	    --dist worksteal -m "not slow" $(PYTEST_ARGS)
 
 clean:

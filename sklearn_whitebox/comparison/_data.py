@@ -252,7 +252,11 @@ def _check_infinite(values, name):
 def _scale_pixels(X, notes):
     largest = float(np.abs(X).max()) or 1.0
     notes.append(f"Pixels were divided by {largest:g}, their largest value.")
-    return FunctionTransformer(np.divide, kw_args={"x2": largest})
+    return FunctionTransformer(_divide, kw_args={"by": largest})
+
+
+def _divide(X, by):
+    return X / by
 
 
 def _matrix_preprocessor(X, notes):

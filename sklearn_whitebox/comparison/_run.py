@@ -247,6 +247,7 @@ def _grid_search(problem, y, settings, folds, n_jobs, say):
             (
                 "embed",
                 RateReductionEmbedding(
+                    standardize=False,
                     max_iter=20 if settings.quick else 50,
                     device=settings.device,
                     random_state=settings.seed,
@@ -286,6 +287,7 @@ def _rate_curve(problem, y, settings, fold, say):
         ),
         "RateReductionEmbedding": lambda d: RateReductionEmbedding(
             d,
+            standardize=False,
             max_iter=20 if settings.quick else 50,
             device=settings.device,
             random_state=settings.seed,

@@ -62,7 +62,8 @@ class ScoreTimeDisplay:
             Itself, with ``ax_`` and ``figure_``.
         """
         self.ax_, self.figure_ = check_axes(ax, "ScoreTimeDisplay", figsize=(6, 4.5))
-        times = np.maximum(np.asarray(self.times, dtype=float), 1e-4)
+        # A millisecond is as good as nothing, and the axis stays short.
+        times = np.maximum(np.asarray(self.times, dtype=float), 1e-3)
         ours = set(self.highlighted)
         for name, score, error, time in zip(
             self.names, self.scores, self.errors, times, strict=True
@@ -71,8 +72,7 @@ class ScoreTimeDisplay:
             self.ax_.errorbar(time, score, yerr=error, fmt="o", color=colour, capsize=3)
         self._write_names(times, ours)
         self.ax_.set_xscale("log")
-        # Room for the names on both sides of the outermost points.
-        self.ax_.set_xlim(times.min() / 4, times.max() * 12)
+        self.ax_.set_xlim(times.min() / 3, times.max() * 3)
         self.ax_.set(xlabel="seconds to fit and apply", ylabel=self.score_name)
         self.ax_.grid(visible=True, alpha=0.3)
         return self
@@ -83,15 +83,19 @@ class ScoreTimeDisplay:
         errors = np.asarray(self.errors, dtype=float)
         low, high = (scores - errors).min(), (scores + errors).max()
         step = 0.045 * max(high - low, 1e-3)
+        middle = np.sqrt(times.min() * times.max())
         placed = -np.inf
         for i in np.argsort(scores, kind="stable"):
             height = max(scores[i], placed + step)
             placed = height
+            # Names grow towards the middle, where there is room.
+            rightwards = times[i] <= middle
             self.ax_.annotate(
                 self.names[i],
                 (times[i], scores[i]),
-                xytext=(times[i] * 1.25, height),
+                xytext=(times[i] * (1.15 if rightwards else 1 / 1.15), height),
                 fontsize=8,
+                ha="left" if rightwards else "right",
                 va="center",
                 color="tab:red" if self.names[i] in ours else "black",
             )
