@@ -19,16 +19,16 @@ from sklearn_whitebox._compat import Interval, StrOptions
 from sklearn_whitebox._random import draw_seed
 from sklearn_whitebox._threads import serial_blas
 from sklearn_whitebox.estimators._base import WhiteboxEstimator, all_or_nothing
-from sklearn_whitebox.solvers._self_expression import distinct_rows, self_express
+from sklearn_whitebox.solvers._copies import distinct_rows
+from sklearn_whitebox.solvers._graph_cut import cut_graph, noise_level
+from sklearn_whitebox.solvers._self_expression import self_express
 from sklearn_whitebox.solvers._spectral import (
     affinity_from_codes,
     graph_components,
     pivoted_qr_labels,
-    spectral_embedding,
 )
 from sklearn_whitebox.solvers._subspaces import (
     fit_subspaces,
-    merge_by_coding_length,
     refine_by_coding_length,
     subspace_residuals,
 )
@@ -403,17 +403,26 @@ class SubspaceClusterer(
 
     def _cut(self, rows, codes, affinity, components, isolated):
         """Label the samples of the graph; -1 for those that have to follow later."""
-        labels = np.full(len(rows), -1)
         groups = list(components)
         if sum(map(len, groups)) < self.n_clusters:
             first, _, _ = distinct_rows(rows)
             alone = isolated[rows[isolated].any(axis=1) & np.isin(isolated, first)]
             groups += [np.array([i]) for i in alone]
-        if len(groups) <= self.n_clusters:
-            return self._cut_few(rows, affinity, components, groups, labels)
-        sizes = [len(group) for group in groups]
+        if len(groups) > self.n_clusters:
+            self._report_disconnection([len(group) for group in groups])
+        return cut_graph(
+            rows,
+            affinity,
+            groups,
+            self.n_clusters,
+            assign=self._assign,
+            distortion=noise_level(rows, codes),
+            seed=draw_seed(self.random_state),
+        )
+
+    def _report_disconnection(self, sizes):
         message = (
-            f"The affinity graph has {len(groups)} connected components, more than "
+            f"The affinity graph has {len(sizes)} connected components, more than "
             f"n_clusters={self.n_clusters}; their sizes are {sizes[:5]}"
             f"{' ...' if len(sizes) > 5 else ''}."
         )
@@ -426,66 +435,28 @@ class SubspaceClusterer(
             f"{message} They are merged by their coding length; a lower l1_ratio or a "
             "larger n_nonzero_coefs connects the graph better.",
             UserWarning,
-            stacklevel=3,
+            stacklevel=5,
         )
-        return self._cut_many(rows, codes, affinity, groups, labels)
 
-    def _cut_few(self, rows, affinity, components, groups, labels):
-        if len(groups) == self.n_clusters or len(groups) > len(components):
-            for k, group in enumerate(groups):
-                labels[group] = k
-            return labels
-        inside = np.sort(np.concatenate(groups)) if groups else np.empty(0, int)
-        if len(inside):
-            labels[inside] = self._embed_and_assign(
-                affinity, self.n_clusters, components, inside
-            )
-        return labels
-
-    def _cut_many(self, rows, codes, affinity, groups, labels):
-        """Cut large components in proportion to their size, then merge the parts."""
-        # A component below a tenth of the mean size is debris of the graph rather
-        # than a cluster; its samples follow the subspaces of the others.
-        smallest = 0.1 * sum(map(len, groups)) / self.n_clusters
-        large = [group for group in groups if len(group) >= smallest]
-        if sum(map(len, large)) < self.n_clusters:
-            large = groups
-        total = sum(map(len, large))
-        n_parts = 0
-        for group in large:
-            share = int(np.ceil(self.n_clusters * len(group) / total))
-            share = min(share, len(group))
-            labels[group] = n_parts
-            if share > 1:
-                labels[group] += self._embed_and_assign(affinity, share, [group], group)
-            n_parts = labels.max() + 1
-        return merge_by_coding_length(
-            rows, labels, self.n_clusters, distortion=_noise_level(rows, codes)
-        )
+    def _assign(self, embedding, n_clusters):
+        if self.assign_labels == "cluster_qr":
+            return pivoted_qr_labels(embedding, n_clusters)
+        seed = draw_seed(self.random_state)
+        kmeans = KMeans(n_clusters, n_init=self.n_init, random_state=seed)
+        return kmeans.fit_predict(embedding)
 
     def _refine(self, rows, codes, labels, n_clusters):
         refined = refine_by_coding_length(
             rows,
             labels,
             n_clusters,
-            distortion=_noise_level(rows, codes),
+            distortion=noise_level(rows, codes),
             subspace_dim=self._given_subspace_dim(),
         )
         self._log("refinement moved %d samples", np.sum(refined != labels))
         refined = refined.copy()
         refined[~rows.any(axis=1)] = np.argmax(np.bincount(refined))
         return _number_by_appearance(refined)[0]
-
-    def _embed_and_assign(self, affinity, n_clusters, components, inside):
-        seed = draw_seed(self.random_state)
-        embedding, _ = spectral_embedding(
-            affinity, n_clusters, components=components, seed=seed
-        )
-        embedding = embedding[inside]
-        if self.assign_labels == "cluster_qr":
-            return pivoted_qr_labels(embedding, n_clusters)
-        kmeans = KMeans(n_clusters, n_init=self.n_init, random_state=seed)
-        return kmeans.fit_predict(embedding)
 
     def _label_the_rest(self, rows, labels):
         labels = labels.copy()
@@ -529,15 +500,6 @@ def _prepare(X, affine, offset, constant, normalize):
     X = X / np.where(peaks > 0, peaks, 1)
     norms = np.linalg.norm(X, axis=1, keepdims=True)
     return np.ascontiguousarray(X / np.where(norms > 0, norms, 1))
-
-
-def _noise_level(rows, codes):
-    """Squared error that a code of the samples need not resolve."""
-    residual = rows - codes @ rows
-    energy = np.einsum("ij,ij->i", rows, rows).mean(dtype=np.float64)
-    noise = np.median(np.einsum("ij,ij->i", residual, residual))
-    # Without noise the median is rounding, which would price every direction.
-    return float(max(noise, 0.01 * energy, np.finfo(rows.dtype).tiny))
 
 
 def _number_by_appearance(labels):

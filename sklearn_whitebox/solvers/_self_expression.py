@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from sklearn_whitebox._threads import serial_blas
+from sklearn_whitebox.solvers._copies import distinct_rows, spread_to_copies
 from sklearn_whitebox.solvers._omp import omp_encode, padded_to_csr
 from sklearn_whitebox.solvers._oracle_kernels import next_supports, solve_on_supports
 from sklearn_whitebox.solvers._result import SolverResult
@@ -21,9 +22,6 @@ _BLOCK_BYTES = 2**26
 
 # Rows a support starts with: about twice the non-zeros of a typical code.
 _SUPPORT_SIZE = 48
-
-# Rows on one line through the origin that make a subspace rather than duplicates.
-_LINE_SIZE = 5
 
 
 def self_express(
@@ -111,7 +109,7 @@ def self_express(
     if max_nonzero is not None:
         codes = keep_largest(codes, max_nonzero)
     if len(first) < len(X):
-        codes = _spread_to_copies(codes, first, inverse, signs)
+        codes = spread_to_copies(codes, first, inverse, signs)
     return SolverResult(
         solution=codes,
         n_iter=result.n_iter,
@@ -314,41 +312,6 @@ def _express_block(
     return matrix, n_iter, float(np.maximum(violation, inner).max())
 
 
-def distinct_rows(X: Array) -> tuple[Indices, Indices, Array]:
-    """Find the rows that equal, or oppose, no earlier row.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples, n_features)
-        Rows.
-
-    Returns
-    -------
-    first : ndarray of shape (n_distinct,)
-        Sorted indices of the distinct rows.
-    inverse : ndarray of shape (n_samples,)
-        Position in `first` of the row that equals each row up to its sign.
-    signs : ndarray of shape (n_samples,)
-        The sign, in the dtype of `X`.
-    """
-    n_samples = len(X)
-    largest = float(np.abs(X).max()) if X.size else 0.0
-    # Rows that were normalised from multiples of one row differ in the last bits.
-    decimals = 5 if X.dtype == np.float32 else 10
-    keys = np.round(X / largest, decimals) if largest > 0 else np.zeros_like(X)
-    leading = keys[np.arange(n_samples), np.argmax(keys != 0, axis=1)]
-    signs = np.where(leading < 0, -1, 1).astype(X.dtype)
-    keys = np.ascontiguousarray(keys * signs[:, None] + 0.0)  # no negative zeros
-    raw = keys.view(np.dtype((np.void, keys.shape[1] * keys.itemsize))).ravel()
-    _, index, inverse = np.unique(raw, return_index=True, return_inverse=True)
-    order = np.argsort(index)
-    rank = np.empty_like(order)
-    rank[order] = np.arange(len(order))
-    first = index[order]
-    inverse = rank[inverse.ravel()]
-    return first, inverse, signs * signs[first][inverse]
-
-
 def keep_largest(codes: sparse.csr_array, max_nonzero: int) -> sparse.csr_array:
     """Keep the largest entries of each row.
 
@@ -376,30 +339,3 @@ def keep_largest(codes: sparse.csr_array, max_nonzero: int) -> sparse.csr_array:
         (codes.data[kept], codes.indices[kept], indptr.astype(codes.indptr.dtype)),
         shape=codes.shape,
     )
-
-
-def _spread_to_copies(
-    codes: sparse.csr_array, first: Indices, inverse: Indices, signs: Array
-) -> sparse.csr_array:
-    n_samples = len(inverse)
-    members = np.bincount(inverse)
-    on_line = members[inverse] >= _LINE_SIZE
-    keep = sparse.diags_array(np.where(on_line, 0, signs).astype(codes.dtype))
-    spread = sparse.csr_array(keep @ codes[inverse])
-    spread.eliminate_zeros()
-    spread = sparse.csr_array(
-        (spread.data, first[spread.indices], spread.indptr),
-        shape=(n_samples, n_samples),
-    )
-    rows = np.flatnonzero(on_line)
-    if len(rows):
-        # Each sample of a line is written by the line's first, that by the second.
-        order = rows[np.argsort(inverse[rows], kind="stable")]
-        starts = np.flatnonzero(np.diff(inverse[order], prepend=-1))
-        partner = first[inverse[order]]
-        partner[starts] = order[starts + 1]
-        values = signs[order] * signs[partner]
-        links = sparse.csr_array((values, (order, partner)), shape=spread.shape)
-        spread = sparse.csr_array(spread + links)
-    spread.sort_indices()
-    return spread

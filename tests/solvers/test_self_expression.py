@@ -10,9 +10,9 @@ from sklearn_whitebox.solvers import (
     omp_encode,
     self_express,
 )
+from sklearn_whitebox.solvers._copies import distinct_rows
 from sklearn_whitebox.solvers._self_expression import (
     disjoint_pursuits,
-    distinct_rows,
     keep_largest,
 )
 
