@@ -79,7 +79,7 @@ def embeddings(settings):
             random_state=settings.seed,
             **({"max_iter": 10} if settings.quick else {}),
         ),
-        # The features come prepared; scaling pixels one by one would blow up the margins.
+        # The features come prepared; scaling each pixel would blow up the margins.
         "RateReductionEmbedding": RateReductionEmbedding(
             standardize=False,
             device=settings.device,

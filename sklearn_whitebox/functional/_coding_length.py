@@ -208,8 +208,9 @@ def optimal_rank(
 def max_feature_penalty(
     class_sizes: Sequence[int], n_features: int, *, distortion: float = 0.5
 ) -> float:
-    r"""Largest admissible λ of the regularised objective
-    :math:`\Delta R - \tfrac\lambda2\|Z\|_F^2`.
+    r"""Largest admissible penalty on the norm of regularised features.
+
+    The λ of the objective :math:`\Delta R - \tfrac\lambda2\|Z\|_F^2`.
 
     Parameters
     ----------
