@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_whitebox._array import check_memory, restore, validate_array
 from sklearn_whitebox._compat import Interval, StrOptions
+from sklearn_whitebox._progress import Progress
 from sklearn_whitebox._random import draw_seed
 from sklearn_whitebox._threads import serial_blas
 from sklearn_whitebox.estimators._base import WhiteboxEstimator, all_or_nothing
@@ -269,19 +270,25 @@ class SubspaceClusterer(
         self._check_sizes(X)
         affine, offset, constant = self._affine_frame(X)
         rows = _prepare(X, affine, offset, constant, self.normalize)
+        progress = Progress(self, 4, X)
         codes, n_iter = self._code(rows)
+        progress(0)
         affinity = affinity_from_codes(codes, shared_neighbors=self.shared_neighbors)
         components, isolated = graph_components(affinity)
+        progress(1)
         self._log("graph of %d edges in %d parts", affinity.nnz // 2, len(components))
         with serial_blas():
             labels = self._cut(rows, codes, affinity, components, isolated)
             labels = self._label_the_rest(rows, labels)
             labels, n_found = _number_by_appearance(labels)
+            progress(2)
             if self.refine and n_found > 1:
                 labels = self._refine(rows, codes, labels, n_found)
             bases = fit_subspaces(
                 rows, labels, n_found, subspace_dim=self._given_subspace_dim()
             )
+        progress(3)
+        progress.close()
         self.affine_ = affine
         self.offset_ = offset
         self.affine_constant_ = constant
@@ -397,7 +404,7 @@ class SubspaceClusterer(
                 f"{result.gap:.1e}, more than tol={self.tol}; lower gamma, or raise "
                 "tol.",
                 ConvergenceWarning,
-                stacklevel=3,
+                stacklevel=5,
             )
         return result.solution, result.n_iter
 
@@ -435,7 +442,7 @@ class SubspaceClusterer(
             f"{message} They are merged by their coding length; a lower l1_ratio or a "
             "larger n_nonzero_coefs connects the graph better.",
             UserWarning,
-            stacklevel=5,
+            stacklevel=6,
         )
 
     def _assign(self, embedding, n_clusters):
