@@ -45,7 +45,7 @@ UNIONS = {
         "n_features": 10,
         "n_subspaces": 3,
         "subspace_dim": 3,
-        "offset": 1.0,
+        "offset": 0.3,
         "noise": 0.02,
     },
 }
@@ -151,6 +151,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one size, three seeds")
     parser.add_argument("--data-dir", default=os.environ.get("SKLEARN_WHITEBOX_DATA"))
+    parser.add_argument("--only", nargs="+", help="names of data sets to run")
     parser.add_argument("--n-jobs", type=int, default=None)
     parser.add_argument("--output", type=Path, default=None)
     arguments = parser.parse_args()
@@ -161,6 +162,8 @@ def main():
         SubspaceClusterer(3, method=name, random_state=0).fit(warm)  # compiles
     rows = []
     for data, seed, X, y, affine in data_sets(arguments.data_dir, n_samples, seeds):
+        if arguments.only and data not in arguments.only:
+            continue
         for name, method in methods(
             len(np.unique(y)), seed, affine, arguments.n_jobs
         ).items():
@@ -170,6 +173,7 @@ def main():
                 warnings.simplefilter("ignore")
                 scores = measure(method, X, y)
             rows.append({"data": data, "seed": seed, "method": name, **scores})
+            print(f"{data}, seed {seed}, {name}", flush=True)
     summary = summarise(rows)
     for row in summary:
         print(
