@@ -11,7 +11,7 @@ from sklearn.utils import check_array
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_whitebox._array import as_numpy, restore, validate_array
+from sklearn_whitebox._array import as_numpy, check_memory, restore, validate_array
 from sklearn_whitebox._compat import Interval, StrOptions
 from sklearn_whitebox._progress import Progress
 from sklearn_whitebox._random import draw_seed
@@ -239,8 +239,10 @@ class SparseDictionaryLearner(
         """
         X = validate_array(self, X)
         generator = np.random.default_rng(draw_seed(self.random_state))
+        uses_msp = self._uses_msp(X.shape[1])
+        self._check_memory(X, X.shape[1] if uses_msp else self.n_components)
         progress = Progress(self, self.max_iter, X, verbose=self.verbose)
-        fit = self._fit_msp if self._uses_msp(X.shape[1]) else self._fit_online
+        fit = self._fit_msp if uses_msp else self._fit_online
         result = fit(X, self._checked_init(X), generator, progress)
         progress.close()
         if not result.converged:
@@ -277,6 +279,7 @@ class SparseDictionaryLearner(
         """
         is_first = not hasattr(self, "components_")
         X = validate_array(self, X, reset=is_first)
+        self._check_memory(X, self.n_components)
         components = self._checked_init(X) if is_first else self.components_
         if components is None:
             generator = np.random.default_rng(draw_seed(self.random_state))
@@ -411,6 +414,15 @@ class SparseDictionaryLearner(
                 "'online'."
             )
         return True
+
+    def _check_memory(self, X, side):
+        side = side or X.shape[1]
+        # A few square matrices are alive at a time.
+        check_memory(
+            4 * X.itemsize * side**2,
+            what=f"SparseDictionaryLearner with {side} atoms or features",
+            remedy="set a smaller n_components with fit_algorithm='online'",
+        )
 
     def _checked_init(self, X):
         if self.dict_init is None:

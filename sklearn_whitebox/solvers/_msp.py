@@ -219,7 +219,8 @@ def learn_complete_dictionary(
     objective : {"lp", "kurtosis"}, default="lp"
         As in :func:`maximize_sparsity`; ``"kurtosis"`` goes with ``whiten=True``.
     max_iter : int, default=200
-        Most iterations, of the maximisation and again of the refinement.
+        Most iterations of the maximisation, and at most that many, or 60, of the
+        refinement.
     tol : float, default=1e-6
         As in :func:`maximize_sparsity`.
     init : ndarray of shape (n_components, n_features), default=None

@@ -18,6 +18,8 @@ _SHARE = 0.9112
 # one atom's codes into another's, and falls by this factor until it meets the noise.
 _START = 0.5
 _DECAY = 0.7
+# Planted atoms settle in twenty to fifty steps; without them nothing ever settles.
+_MAX_STEPS = 60
 # A quantile and a variance need no more rows than this.
 _ENOUGH_ROWS = 2000
 
@@ -62,7 +64,7 @@ def refine_orthogonal(X: Array, atoms: Array, *, max_iter: int, tol: float) -> A
     atoms : ndarray of shape (n_components, n_components)
         Orthogonal start.
     max_iter : int
-        Most alternations.
+        Most alternations; more than 60 are never made.
     tol : float
         Stop when the atoms change by at most the square of this per atom.
 
@@ -89,7 +91,7 @@ def refine_complete(X: Array, atoms: Array, *, max_iter: int, tol: float) -> Arr
     atoms : ndarray of shape (n_components, n_components)
         Invertible start.
     max_iter : int
-        Most alternations.
+        Most alternations; more than 60 are never made.
     tol : float
         Stop when the atoms change by at most the square of this per atom.
 
@@ -130,7 +132,7 @@ def _alternate(
         fourth = np.mean(squares * squares, axis=0)
         size = np.sqrt(fourth / np.where(energy > 0, 3 * energy, 1))
         threshold = _START * size
-        for _ in range(max_iter):
+        for _ in range(min(max_iter, _MAX_STEPS)):
             floor = _WIDTH * noise_scale(codes, threshold)
             kept = np.where(np.abs(codes) > threshold, codes, 0)
             threshold = np.maximum(_DECAY * threshold, floor)

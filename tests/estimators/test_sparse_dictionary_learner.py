@@ -4,6 +4,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
@@ -311,6 +312,15 @@ def test_impossible_settings_are_refused(overcomplete):
     model = SparseDictionaryLearner(random_state=0).fit(X)
     with pytest.raises(ValueError, match="columns"):
         model.inverse_transform(X[:, 1:])
+
+
+def test_square_matrices_beyond_the_budget_are_refused(overcomplete):
+    X, _, _ = overcomplete
+    with (
+        config_context(working_memory=0),
+        pytest.raises(ValueError, match="smaller n_components"),
+    ):
+        SparseDictionaryLearner(1000).fit(X)
 
 
 def test_pickle_keeps_the_codes_and_the_memory(overcomplete):
