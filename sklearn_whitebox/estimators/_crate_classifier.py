@@ -111,7 +111,8 @@ class CRATEClassifier(
     validation_fraction : float, default=0.15
         Share of every class held out for early stopping.
     n_iter_no_change : int, default=16
-        Passes without improvement after which early stopping stops.
+        Passes without improvement after which early stopping stops. Without it, and
+        where a step sees all rows, the training loss is watched instead.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes in the loss, times `sample_weight`.
     warm_start : bool, default=False

@@ -21,6 +21,8 @@ _FULL_BATCH = 64
 _LEAST_STEPS = 10
 # With fewer rows a held-out part says too little to stop by.
 _LEAST_ROWS_TO_STOP = 50
+# A pass has to lower the loss of all rows by so many nats to count as progress.
+_TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,8 @@ def train_crate(config, data, training, *, generator, warm, callback):
         weight_decay=training.weight_decay,
         patience=training.patience if held_out.any() else None,
     )
+    if whole and not held_out.any():
+        callback = _StopOnPlateau(callback, training.patience)
     try:
         with torch_threads(work):
             result = train(
@@ -133,6 +137,21 @@ def train_crate(config, data, training, *, generator, warm, callback):
     except FloatingPointError as error:
         raise ValueError(str(error)) from error
     return module, result
+
+
+class _StopOnPlateau:
+    """Stop when the training loss, which has no noise here, no longer falls."""
+
+    def __init__(self, callback, patience):
+        self._callback, self._patience = callback, patience
+        self._best, self._waited = math.inf, 0
+
+    def __call__(self, epoch, loss):
+        if loss < self._best - _TOLERANCE:
+            self._best, self._waited = loss, 0
+        else:
+            self._waited += 1
+        return self._callback(epoch, loss) or self._waited >= self._patience
 
 
 def _resolve_batch_size(batch_size, n_rows):
