@@ -61,6 +61,30 @@ def _shrink_inverse(m: int, position: int, inverse: Array) -> None:
 
 
 @njit(nogil=True, cache=True)
+def _velocity(
+    gram: Array,
+    support: Array,
+    signs: Array,
+    m: int,
+    inverse: Array,
+    direction: Array,
+    drift: Array,
+) -> None:
+    """Find how codes and correlations move per unit that the level falls."""
+    for j in range(drift.shape[0]):
+        drift[j] = 0.0
+    for i in range(m):
+        direction[i] = 0.0
+    for i in range(m):
+        for r in range(m):
+            direction[r] += signs[i] * inverse[i, r]
+    for i in range(m):
+        row = gram[support[i]]
+        for j in range(drift.shape[0]):
+            drift[j] += direction[i] * row[j]
+
+
+@njit(nogil=True, cache=True)
 def _next_event(
     residual: Array,
     drift: Array,
@@ -134,17 +158,7 @@ def follow_path(
             signs[m] = 1.0 if residual[joining] > 0.0 else -1.0
             inside[joining] = True
             m += 1
-        for j in range(k):
-            drift[j] = 0.0
-        for i in range(m):
-            direction[i] = 0.0
-        for i in range(m):
-            for r in range(m):
-                direction[r] += signs[i] * inverse[i, r]
-        for i in range(m):
-            row = gram[support[i]]
-            for j in range(k):
-                drift[j] += direction[i] * row[j]
+        _velocity(gram, support, signs, m, inverse, direction, drift)
         step, joining = _next_event(
             residual, drift, inside, level, l1, positive, dropped
         )
