@@ -270,6 +270,9 @@ class SubspaceClusterer(
         self._check_sizes(X)
         affine, offset, constant = self._affine_frame(X)
         rows = _prepare(X, affine, offset, constant, self.normalize)
+        if not self.normalize:
+            # Codes and subspaces do not depend on the unit; squares may underflow.
+            rows = rows / (np.abs(rows).max() or 1)
         progress = Progress(self, 4, X)
         codes, n_iter = self._code(rows)
         progress(0)
@@ -282,6 +285,8 @@ class SubspaceClusterer(
             labels = self._label_the_rest(rows, labels)
             labels, n_found = _number_by_appearance(labels)
             progress(2)
+            if n_found < self.n_clusters:
+                self._report_lack(n_found)
             if self.refine and n_found > 1:
                 labels = self._refine(rows, codes, labels, n_found)
             bases = fit_subspaces(
@@ -351,8 +356,12 @@ class SubspaceClusterer(
             X, self.affine_, self.offset_, self.affine_constant_, self.normalize
         )
         bases = [basis.astype(rows.dtype, copy=False) for basis in self.bases_]
+        # Distances grow with the rows; squares of very small ones would underflow.
+        peaks = np.abs(rows).max(axis=1, keepdims=True)
+        is_zero = peaks[:, 0] == 0
+        peaks[is_zero] = 1
         with serial_blas():
-            return subspace_residuals(rows, bases), ~rows.any(axis=1)
+            return peaks * subspace_residuals(rows / peaks, bases), is_zero
 
     def _check_sizes(self, X):
         n_samples, n_features = X.shape
@@ -382,7 +391,9 @@ class SubspaceClusterer(
         if not affine:
             return False, np.zeros(n_features, X.dtype), 0.0
         offset = X.mean(axis=0, dtype=np.float64).astype(X.dtype)
-        typical = float(np.median(np.linalg.norm(X - offset, axis=1)))
+        centered = X - offset
+        peak = np.abs(centered).max() or 1
+        typical = float(peak * np.median(np.linalg.norm(centered / peak, axis=1)))
         return True, offset, self.affine_scale * typical if typical > 0 else 1.0
 
     def _code(self, rows):
@@ -410,6 +421,8 @@ class SubspaceClusterer(
 
     def _cut(self, rows, codes, affinity, components, isolated):
         """Label the samples of the graph; -1 for those that have to follow later."""
+        if self.n_clusters == 1:
+            return np.zeros(len(rows), np.int64)
         groups = list(components)
         if sum(map(len, groups)) < self.n_clusters:
             first, _, _ = distinct_rows(rows)
@@ -443,6 +456,15 @@ class SubspaceClusterer(
             "larger n_nonzero_coefs connects the graph better.",
             UserWarning,
             stacklevel=6,
+        )
+
+    def _report_lack(self, n_found):
+        warnings.warn(
+            f"Only {n_found} of n_clusters={self.n_clusters} clusters were found: too "
+            "few samples are distinct up to their scale. Lower n_clusters, or set "
+            "affine=True if the scale matters.",
+            ConvergenceWarning,
+            stacklevel=5,
         )
 
     def _assign(self, embedding, n_clusters):

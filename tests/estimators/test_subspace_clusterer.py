@@ -1,6 +1,5 @@
 import logging
 import pickle
-import warnings
 
 import numpy as np
 import pytest
@@ -253,11 +252,21 @@ def test_zero_isolated_and_repeated_rows_get_labels(union, method):
 
 def test_fewer_distinct_samples_than_clusters_give_fewer_clusters():
     X = np.repeat([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]], 5, axis=0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        clusterer = SubspaceClusterer(3, random_state=0).fit(X)
+    clusterer = SubspaceClusterer(3, random_state=0)
+    with pytest.warns(ConvergenceWarning, match="Only 2 of n_clusters=3"):
+        clusterer.fit(X)
     assert clusterer.n_clusters_ == 2
     assert_array_equal(clusterer.labels_, [0] * 5 + [1] * 5)
+
+
+@pytest.mark.parametrize("options", [{}, {"normalize": False}, {"affine": True}])
+def test_unit_of_the_data_does_not_matter(union, options):
+    X, _ = union
+    clusterer = SubspaceClusterer(3, random_state=0, **options)
+    labels = clusterer.fit_predict(X)
+    assert_array_equal(clusterer.fit_predict(1e-200 * X), labels)
+    assert_array_equal(clusterer.predict(1e-200 * X), labels)
+    assert_array_equal(clusterer.fit_predict(1e60 * X), labels)
 
 
 def test_one_cluster_holds_everything(union):
