@@ -13,7 +13,7 @@ from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from sklearn_whitebox.estimators._crate_classifier import CRATEClassifier
+from sklearn_whitebox import CRATEClassifier
 
 SMALL = {"n_layers": 1, "d_token": 8, "n_heads": 2, "n_tokens": 3}
 
@@ -168,22 +168,21 @@ def test_class_weights_move_the_decision():
     assert rare < 0.3 < model.predict_proba(X)[:, 1].mean()
 
 
-@pytest.mark.parametrize("dropout", [0.0, 0.2])
-def test_the_same_seed_gives_the_same_model_in_a_fresh_process(dropout):
+def test_the_same_seed_gives_the_same_model_in_a_fresh_process():
     code = (
         "import numpy as np\n"
         "from sklearn.datasets import load_iris\n"
-        "from sklearn_whitebox.estimators._crate_classifier import CRATEClassifier\n"
+        "from sklearn_whitebox import CRATEClassifier\n"
         "X, y = load_iris(return_X_y=True)\n"
-        f"model = CRATEClassifier(**{SMALL}, max_iter=3, dropout={dropout},"
-        " random_state=0).fit(X, y)\n"
+        f"model = CRATEClassifier(**{SMALL}, max_iter=3, random_state=0)\n"
+        "model.fit(X, y)\n"
         "print(model.predict_proba(X).tobytes().hex())"
     )
     run = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     X, y = load_iris(return_X_y=True)
-    model = _small(max_iter=3, dropout=dropout).fit(X, y)
+    model = _small(max_iter=3).fit(X, y)
     assert run.stdout.strip() == model.predict_proba(X).tobytes().hex()
 
 
@@ -357,3 +356,11 @@ def test_small_and_degenerate_tables_are_fitted_without_warnings(n_rows):
         model = _small(early_stopping=True).fit(X, np.arange(n_rows) % 2)
     far = np.full((1, 4), 1e60)
     assert np.isfinite(model.predict_proba(far)).all()
+
+
+def test_training_on_all_rows_at_once_stops_where_the_loss_stops_falling():
+    X, y = load_iris(return_X_y=True)
+    model = _small(max_iter=500, n_iter_no_change=5).fit(X[::4], y[::4])
+    assert model.n_iter_ < 500
+    recent = model.loss_curve_[-6:]
+    assert recent[0] - min(recent) < 1e-3

@@ -3,7 +3,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from sklearn_whitebox.functional import _attention as F
+from sklearn_whitebox import functional as F
 
 
 def _heads(x, weight, n_heads, bias=None):
