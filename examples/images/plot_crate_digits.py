@@ -19,7 +19,7 @@ from sklearn_whitebox import CRATEClassifier
 
 X, y = load_digits(return_X_y=True)
 X, X_test, y, y_test = train_test_split(X, y, test_size=0.3, stratify=y, random_state=0)
-model = CRATEClassifier(image_shape=(8, 8), patch_size=2, random_state=0)
+model = CRATEClassifier(image_shape=(8, 8), patch_size=2, max_iter=20, random_state=0)
 model.fit(X, y)
 print(f"accuracy on unseen digits: {model.score(X_test, y_test):.3f}")
 
