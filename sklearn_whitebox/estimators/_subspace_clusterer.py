@@ -58,9 +58,10 @@ class SubspaceClusterer(
         How samples are coded: by the elastic net (EnSC, and SSC at ``l1_ratio=1``), or
         by orthogonal matching pursuit (SSC-OMP), which is faster on many samples, and
         weaker where subspaces are close or data are noisy.
-    gamma : float, default=50.0
+    gamma : float, default=10.0
         Weight of the data against the penalty of the elastic net, in units of the least
-        weight with a non-zero code. Larger than 1; lower it for noisy data.
+        weight with a non-zero code. Larger than 1; with too much of it, codes grow long
+        and fit the noise.
     l1_ratio : float, default=0.9
         Share of the ℓ1 norm in the penalty of the elastic net, in (0, 1]. Less ℓ1
         gives more neighbours and a better connected graph.
@@ -204,7 +205,7 @@ class SubspaceClusterer(
         n_clusters=8,
         *,
         method="elastic_net",
-        gamma=50.0,
+        gamma=10.0,
         l1_ratio=0.9,
         n_nonzero_coefs=5,
         n_pursuits=3,

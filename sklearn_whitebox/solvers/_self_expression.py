@@ -28,7 +28,7 @@ def self_express(
     X: Array,
     *,
     method: str = "elastic_net",
-    gamma: float = 50.0,
+    gamma: float = 10.0,
     l1_ratio: float = 0.9,
     n_nonzero_coefs: int = 5,
     n_pursuits: int = 3,
@@ -46,7 +46,7 @@ def self_express(
     method : {"elastic_net", "omp"}, default="elastic_net"
         Penalised least squares, see :func:`elastic_net_self_expression`, or orthogonal
         matching pursuit, see :func:`disjoint_pursuits`.
-    gamma : float, default=50.0
+    gamma : float, default=10.0
         Weight of the data of the elastic net, in units of its smallest useful value.
     l1_ratio : float, default=0.9
         Share of the ℓ1 norm in the penalty of the elastic net, in (0, 1].
@@ -196,7 +196,7 @@ def _padded_support(codes: sparse.csr_array, width: int) -> Indices:
 def elastic_net_self_expression(
     X: Array,
     *,
-    gamma: float = 50.0,
+    gamma: float = 10.0,
     l1_ratio: float = 0.9,
     tol: float = 1e-6,
     max_iter: int = 40,
@@ -216,7 +216,7 @@ def elastic_net_self_expression(
     ----------
     X : ndarray of shape (n_samples, n_features)
         Rows, float32 or float64.
-    gamma : float, default=50.0
+    gamma : float, default=10.0
         Greater than 1; up to 1 every solution is zero.
     l1_ratio : float, default=0.9
         The weight τ, in (0, 1].

@@ -106,9 +106,10 @@ def refine_by_coding_length(
     """Move rows to their nearest subspaces, as far as that shortens their code.
 
     Subspaces are fitted to the clusters and rows assigned to the nearest in turn. The
-    outcome is kept if the subspaces explain the rows, to twice the distortion, and the
-    segmentation coding length is shorter than before. Where clusters are flat, that
-    repairs the errors of a graph cut; where they are curved, nothing changes.
+    outcome is kept if the subspaces explain the rows, to twice the distortion, with no
+    more coordinates than before, and the segmentation coding length is shorter. Where
+    clusters are flat, that repairs the errors of a graph cut; where they are curved,
+    nothing changes.
 
     Parameters
     ----------
@@ -135,8 +136,10 @@ def refine_by_coding_length(
     A round costs O(n d min(n/K, d)) for the subspaces and as much for the code.
     """
     moved = labels
+    spent = []
     for _ in range(max_iter):
         bases = fit_subspaces(X, moved, n_clusters, subspace_dim=subspace_dim)
+        spent.append(sum(len(bases[k]) for k in moved))
         distances = subspace_residuals(X, bases)
         if np.median(distances.min(1) ** 2) > 2 * distortion:
             return labels
@@ -145,6 +148,9 @@ def refine_by_coding_length(
             return labels
         if (moved == before).all():
             break
+    if spent[-1] > spent[0]:
+        # One cluster that grows until its subspace is most of space fits everything.
+        return labels
     lengths = [
         segmentation_coding_length(X, segments, distortion=distortion)
         for segments in (labels, moved)
