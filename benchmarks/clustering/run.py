@@ -162,7 +162,8 @@ def main():
     n_samples = 250 if arguments.quick else 1000
     warm, _ = make_union_of_subspaces(60, random_state=0)
     for name in ("elastic_net", "omp"):
-        SubspaceClusterer(3, method=name, random_state=0).fit(warm)  # compiles
+        for dtype in (np.float32, np.float64):  # compiles
+            SubspaceClusterer(3, method=name, random_state=0).fit(warm.astype(dtype))
     rows = []
     for data, seed, X, y, affine in data_sets(arguments.data_dir, n_samples, seeds):
         if arguments.only and data not in arguments.only:

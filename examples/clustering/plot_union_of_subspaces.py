@@ -76,5 +76,5 @@ plt.show()
 
 # %%
 # Crossing clusters are told apart exactly where k-means fails, and ten classes of raw digits are
-# found with less than a quarter of the errors of k-means, from one and the same idea: samples are
+# found with a quarter of the errors of k-means, from one and the same idea: samples are
 # alike if they can write each other, not if they are close.
