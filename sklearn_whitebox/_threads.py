@@ -38,8 +38,8 @@ def fork_guard():
 def torch_threads(work=0.0):
     """Run torch on one thread when the work is small, and restore the count after.
 
-    A process made by ``os.fork`` also gets one thread, see :func:`fork_guard`. The count
-    is never raised above the caller's.
+    A process made by ``os.fork`` also gets one thread, see :func:`fork_guard`. The
+    count is never raised above the caller's.
 
     Parameters
     ----------

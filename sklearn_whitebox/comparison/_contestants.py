@@ -120,7 +120,7 @@ def classifiers(settings):
         By class name.
     """
     seed = settings.seed
-    fewer = {"max_iter": 15} if settings.quick else {}
+    fewer = {"max_iter": 40} if settings.quick else {}
     return {
         "LogisticRegression": make_pipeline(
             StandardScaler(), LogisticRegression(max_iter=2000)

@@ -117,7 +117,7 @@ def _fetch(name, data_dir, verify, return_X_y):
         data=X,
         target=y,
         image_shape=shape,
-        DESCR=f"{name}: {len(X)} grey images of {shape[0]}×{shape[1]} pixels, 0 to 255.",
+        DESCR=f"{name}: {len(X)} grey images of {shape[0]} by {shape[1]} pixels.",
     )
 
 

@@ -47,6 +47,8 @@ class SparseDictionaryLearner(
     more (*overcomplete*), atoms and lasso codes improve in turn, batch by batch
     ("online").
 
+    Read more in the :ref:`User Guide <sparse_dictionaries>`.
+
     Parameters
     ----------
     n_components : int, default=None

@@ -1,13 +1,11 @@
 """Pure functions on tensors and arrays: no state, no hidden randomness, no I/O."""
 
 from sklearn_whitebox.functional._attention import (
-    ista_step as sparsification_step,
-)
-from sklearn_whitebox.functional._attention import (
     lasso_objective,
     merge_heads,
     overcomplete_codes,
     overcomplete_step,
+    sparsification_step,
     split_heads,
     subspace_attention_weights,
     subspace_self_attention,

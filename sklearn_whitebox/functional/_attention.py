@@ -458,6 +458,3 @@ def token_coding_rate(
         heads = torch.nn.functional.normalize(heads, dim=-1)
     rate: Tensor = coding_rate(heads, distortion=distortion)
     return rate
-
-
-ista_step = sparsification_step

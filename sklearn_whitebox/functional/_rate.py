@@ -270,8 +270,8 @@ def rate_reduction_gradient(
             gradient = gradient.index_add(0, index, compressed, alpha=-1)
         return gradient
     for weight, column in _soft_columns(Z, labels):
-        scale = n_features / (weight * distortion)
-        inverse = inverse_identity_plus_gram(column.sqrt()[:, None] * Z, scale)
+        class_scale = n_features / (weight * distortion)
+        inverse = inverse_identity_plus_gram(column.sqrt()[:, None] * Z, class_scale)
         gradient = gradient - alpha * (column[:, None] * Z) @ inverse
     return gradient
 

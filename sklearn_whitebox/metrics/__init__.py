@@ -7,6 +7,7 @@ from sklearn_whitebox.metrics._clustering import (
     subspace_preserving_rate,
 )
 from sklearn_whitebox.metrics._dictionary import (
+    DictionaryRecovery,
     dictionary_recovery,
 )
 from sklearn_whitebox.metrics._rate import (
@@ -15,6 +16,7 @@ from sklearn_whitebox.metrics._rate import (
 )
 
 __all__ = [
+    "DictionaryRecovery",
     "clustering_accuracy",
     "connectivity",
     "dictionary_recovery",

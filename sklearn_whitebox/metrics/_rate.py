@@ -1,7 +1,7 @@
 """Rate reduction as a score, for any features and in any search."""
 
 import numpy as np
-from sklearn.utils import check_consistent_length, check_array
+from sklearn.utils import check_array, check_consistent_length
 from sklearn.utils.validation import column_or_1d
 
 from sklearn_whitebox.functional import project_sphere, rate_reduction

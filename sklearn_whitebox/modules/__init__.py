@@ -4,6 +4,9 @@ from sklearn_whitebox.modules._crate import (
     CRATE,
     CRATELayer,
 )
+from sklearn_whitebox.modules._crate_statistics import (
+    layer_statistics,
+)
 from sklearn_whitebox.modules._crate_steps import (
     CRATEConfig,
     ISTAStep,
@@ -42,6 +45,7 @@ __all__ = [
     "StatisticsAttention",
     "SubspaceAttention",
     "images_to_patches",
+    "layer_statistics",
     "make_mlp",
     "patches_to_images",
 ]

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -69,7 +70,7 @@ def make_mlp(
     """
     widths = [n_inputs, *hidden_layer_sizes, n_outputs]
     layers: list[nn.Module] = []
-    for i, (fan_in, fan_out) in enumerate(zip(widths, widths[1:], strict=False)):
+    for i, (fan_in, fan_out) in enumerate(pairwise(widths)):
         linear = skip_init(nn.Linear, fan_in, fan_out, dtype=torch.float32)
         if generator is not None:
             last = i == len(widths) - 2

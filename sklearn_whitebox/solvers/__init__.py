@@ -1,5 +1,9 @@
 """Iterative algorithms: arrays and settings in, a result out."""
 
+from sklearn_whitebox.solvers._dictionary_statistics import (
+    DictionaryStatistics,
+    update_dictionary,
+)
 from sklearn_whitebox.solvers._elastic_net import (
     elastic_net_gram,
 )
@@ -16,6 +20,8 @@ from sklearn_whitebox.solvers._omp import (
 )
 from sklearn_whitebox.solvers._online_dictionary import (
     learn_dictionary_online,
+    online_step,
+    stream_step,
 )
 from sklearn_whitebox.solvers._rate_reduction import (
     maximize_rate_reduction,
@@ -44,6 +50,7 @@ from sklearn_whitebox.solvers._train import (
 )
 
 __all__ = [
+    "DictionaryStatistics",
     "SolverResult",
     "TrainResult",
     "TrainSettings",
@@ -60,8 +67,11 @@ __all__ = [
     "maximize_sparsity",
     "merge_by_coding_length",
     "omp_encode",
+    "online_step",
     "self_express",
     "spectral_embedding",
+    "stream_step",
     "subspace_residuals",
     "train",
+    "update_dictionary",
 ]

@@ -24,7 +24,7 @@ def axes():
 
 
 def displays():
-    affinity = sparse.random_array((6, 6), density=0.5, rng=0)
+    affinity = sparse.coo_array(np.tri(6, k=-2))
     return [
         AffinityDisplay(affinity, labels=[0, 1, 0, 1, 2, 2]),
         AtomsDisplay(np.eye(4), image_shape=(2, 2)),
