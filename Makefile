@@ -6,9 +6,19 @@ VENV ?= .venv
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 PYTEST_ARGS ?=
 
-PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 READY := $(VENV)/.ready
 MIN_VENV := .venv-min
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+torch_from_index = $(1)/bin/python -m pip install -q --no-deps --index-url $(TORCH_INDEX) $(2)
+ifeq ($(origin TORCH_INDEX),file)
+# Nobody named an index, so a wheel in a folder that pip already knows will do.
+install_torch = \
+  $(1)/bin/python -m pip install -q --no-index --no-deps $(2) 2>/dev/null || \
+  $(torch_from_index)
+else
+install_torch = $(torch_from_index)
+endif
 
 .PHONY: demo test test-slow test-min lint types check-no-extras doc benchmark clean help
 
@@ -37,8 +47,13 @@ types: $(READY)
 	$(VENV)/bin/mypy
 
 # The package must import, fit and predict with the required dependencies only.
-check-no-extras: $(READY)
-	$(VENV)/bin/python tests/check_no_extras.py
+BARE_VENV := .venv-bare
+check-no-extras: | python-is-new-enough
+	test -d $(BARE_VENV) || $(PYTHON) -m venv $(BARE_VENV)
+	$(BARE_VENV)/bin/python -m pip install -q --upgrade pip
+	$(call install_torch,$(BARE_VENV),-c constraints.txt torch)
+	$(BARE_VENV)/bin/python -m pip install -q -c constraints.txt .
+	cd tests && ../$(BARE_VENV)/bin/python check_no_extras.py
 
 doc: $(READY)
 	$(VENV)/bin/python -m sphinx -W --keep-going -b html doc doc/_build/html
@@ -58,11 +73,9 @@ python-is-new-enough:
 
 $(READY): pyproject.toml constraints.txt | python-is-new-enough
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) install -q --upgrade pip
-	@# A wheel in a folder that pip already knows wins; else the index named above.
-	$(PIP) install -q --no-index --no-deps -c constraints.txt torch 2>/dev/null || \
-	  $(PIP) install -q --no-deps --index-url $(TORCH_INDEX) -c constraints.txt torch
-	$(PIP) install -q -c constraints.txt -e ".[dev]"
+	$(VENV)/bin/python -m pip install -q --upgrade pip
+	$(call install_torch,$(VENV),-c constraints.txt torch)
+	$(VENV)/bin/python -m pip install -q -c constraints.txt -e ".[dev]"
 	@touch $(READY)
 
 # The oldest supported versions. TORCH_MIN_PIN=2.13.0 keeps a torch that is at hand.
@@ -70,13 +83,10 @@ TORCH_MIN_PIN ?= 2.6.0
 test-min: | python-is-new-enough
 	test -d $(MIN_VENV) || $(PYTHON) -m venv $(MIN_VENV)
 	$(MIN_VENV)/bin/python -m pip install -q --upgrade pip
-	$(MIN_VENV)/bin/python -m pip install -q --no-index --no-deps \
-	    torch==$(TORCH_MIN_PIN) 2>/dev/null || \
-	  $(MIN_VENV)/bin/python -m pip install -q --no-deps --index-url $(TORCH_INDEX) \
-	    torch==$(TORCH_MIN_PIN)
+	$(call install_torch,$(MIN_VENV),torch==$(TORCH_MIN_PIN))
 	$(MIN_VENV)/bin/python -m pip install -q -c constraints-min.txt -e ".[test]"
 	MPLBACKEND=Agg SCIPY_ARRAY_API=1 OMP_WAIT_POLICY=PASSIVE $(MIN_VENV)/bin/python -m pytest -n 2 \
 	    --dist worksteal -m "not slow" $(PYTEST_ARGS)
 
 clean:
-	rm -rf $(VENV) $(MIN_VENV) results build dist doc/_build doc/auto_examples doc/generated
+	rm -rf $(VENV) $(MIN_VENV) $(BARE_VENV) results build dist doc/_build doc/auto_examples doc/generated
