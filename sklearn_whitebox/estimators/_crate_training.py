@@ -64,7 +64,7 @@ def train_crate(config, data, training, *, generator, warm, callback):
     result : TrainResult
         Best weights and history.
     """
-    inputs, labels, weight = data
+    labels = data[1]
     held_out = np.zeros(len(labels), dtype=bool)
     if training.held_out and len(labels) >= _LEAST_ROWS_TO_STOP:
         held_out = _hold_out(labels, training.held_out, generator)
@@ -83,36 +83,16 @@ def train_crate(config, data, training, *, generator, warm, callback):
     if warm is not None:
         module.load_state_dict({name: torch.tensor(w) for name, w in warm.items()})
 
-    X, w = (to_tensor(a, device=device, dtype=dtype) for a in (inputs, weight))
-    y = to_tensor(labels, device=device)
-    rows = torch.from_numpy(np.flatnonzero(~held_out))
+    rows = _Rows(module, data, training, None if whole else generator)
+    kept = torch.from_numpy(np.flatnonzero(~held_out))
     watched = torch.from_numpy(np.flatnonzero(held_out)).to(device)
-    cross_entropy = torch.nn.functional.cross_entropy
-
-    def loss(batch):
-        batch = batch.to(device)
-        losses = cross_entropy(
-            module(X[batch], None if whole else generator),
-            y[batch],
-            reduction="none",
-            label_smoothing=training.label_smoothing,
-        )
-        return (w[batch] * losses).mean()
 
     def batches(epoch):
         for _ in range(n_repeats):
-            if whole:
-                yield rows
-            else:
-                order = torch.randperm(len(rows), generator=generator)
-                yield from rows[order].tensor_split(n_batches)
-
-    def validate():
-        losses = [
-            cross_entropy(module(X[part]), y[part], reduction="none")
-            for part in watched.split(CHUNK)
-        ]
-        return float(w[watched] @ torch.cat(losses) / w[watched].sum())
+            order = kept
+            if not whole:
+                order = kept[torch.randperm(n_rows, generator=generator)]
+            yield from order.tensor_split(n_batches)
 
     settings = TrainSettings(
         learning_rate=_resolve_learning_rate(training.learning_rate, module),
@@ -127,16 +107,51 @@ def train_crate(config, data, training, *, generator, warm, callback):
         with torch_threads(work):
             result = train(
                 module,
-                loss,
+                rows.loss,
                 batches,
                 settings,
                 decayed=CRATE.is_decayed,
-                validate=validate if held_out.any() else None,
+                validate=(lambda: rows.log_loss(watched)) if held_out.any() else None,
                 callback=callback,
             )
     except FloatingPointError as error:
         raise ValueError(str(error)) from error
     return module, result
+
+
+class _Rows:
+    """Training rows on the device of the network, and its losses on them."""
+
+    def __init__(self, module, data, training, generator):
+        parameter = next(module.parameters())
+        device, dtype = parameter.device, parameter.dtype
+        self._module, self._generator = module, generator
+        self._smoothing = training.label_smoothing
+        self._X = to_tensor(data[0], device=device, dtype=dtype)
+        self._y = to_tensor(data[1], device=device)
+        self._weight = to_tensor(data[2], device=device, dtype=dtype)
+
+    def loss(self, batch):
+        """Weighted, smoothed cross-entropy, with dropout if there is a generator."""
+        batch = batch.to(self._X.device)
+        losses = torch.nn.functional.cross_entropy(
+            self._module(self._X[batch], self._generator),
+            self._y[batch],
+            reduction="none",
+            label_smoothing=self._smoothing,
+        )
+        return (self._weight[batch] * losses).mean()
+
+    def log_loss(self, rows):
+        """Weighted cross-entropy without smoothing, in parts of bounded size."""
+        losses = [
+            torch.nn.functional.cross_entropy(
+                self._module(self._X[part]), self._y[part], reduction="none"
+            )
+            for part in rows.split(CHUNK)
+        ]
+        weight = self._weight[rows]
+        return float(weight @ torch.cat(losses) / weight.sum())
 
 
 class _StopOnPlateau:

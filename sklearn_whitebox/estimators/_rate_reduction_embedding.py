@@ -146,7 +146,7 @@ class RateReductionEmbedding(
         Scales divided by.
     n_features_in_ : int
         Number of features seen during fit.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features, if `X` had any.
 
     See Also

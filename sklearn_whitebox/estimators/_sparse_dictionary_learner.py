@@ -117,7 +117,7 @@ class SparseDictionaryLearner(
         batch, the mean objective that ``"online"`` minimises.
     n_features_in_ : int
         Number of features seen during `fit`.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features, if they are all strings.
 
     See Also

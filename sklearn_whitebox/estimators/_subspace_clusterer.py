@@ -140,7 +140,7 @@ class SubspaceClusterer(
         Pursuits, or most changes of the support of a sample's code.
     n_features_in_ : int
         Number of features seen during fit.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of features seen during fit, if they were all strings.
 
     Notes

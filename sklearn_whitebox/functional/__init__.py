@@ -1,15 +1,10 @@
 """Pure functions on tensors and arrays: no state, no hidden randomness, no I/O."""
 
 from sklearn_whitebox.functional._attention import (
-    lasso_objective,
     merge_heads,
-    overcomplete_codes,
-    overcomplete_step,
-    sparsification_step,
     split_heads,
     subspace_attention_weights,
     subspace_self_attention,
-    token_coding_rate,
     token_memberships,
     token_statistics_attention,
 )
@@ -48,8 +43,17 @@ from sklearn_whitebox.functional._rate import (
     membership_gradient,
     rate_reduction,
     rate_reduction_gradient,
+)
+from sklearn_whitebox.functional._sparsification import (
+    lasso_objective,
+    overcomplete_codes,
+    overcomplete_step,
+    sparsification_step,
+)
+from sklearn_whitebox.functional._subspace_rate import (
     subspace_coding_rate,
     subspace_coding_rate_gradient,
+    token_coding_rate,
     variational_coding_rate,
 )
 

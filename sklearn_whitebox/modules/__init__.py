@@ -4,6 +4,10 @@ from sklearn_whitebox.modules._crate import (
     CRATE,
     CRATELayer,
 )
+from sklearn_whitebox.modules._crate_attention import (
+    StatisticsAttention,
+    SubspaceAttention,
+)
 from sklearn_whitebox.modules._crate_statistics import (
     layer_statistics,
 )
@@ -12,8 +16,6 @@ from sklearn_whitebox.modules._crate_steps import (
     ISTAStep,
     MLPStep,
     OvercompleteStep,
-    StatisticsAttention,
-    SubspaceAttention,
 )
 from sklearn_whitebox.modules._encoders import (
     SphereEncoder,

@@ -11,14 +11,16 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
+from sklearn_whitebox.modules._crate_attention import (
+    StatisticsAttention,
+    SubspaceAttention,
+)
 from sklearn_whitebox.modules._crate_steps import (
     CRATEConfig,
     Device,
     ISTAStep,
     MLPStep,
     OvercompleteStep,
-    StatisticsAttention,
-    SubspaceAttention,
 )
 from sklearn_whitebox.modules._tokens import (
     DenseTokens,

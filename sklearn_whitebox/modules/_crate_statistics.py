@@ -3,17 +3,12 @@
 import torch
 from torch import Tensor
 
-from sklearn_whitebox.functional._attention import (
-    lasso_objective,
-    split_heads,
-    token_coding_rate,
-)
+from sklearn_whitebox.functional._attention import split_heads
+from sklearn_whitebox.functional._sparsification import lasso_objective
+from sklearn_whitebox.functional._subspace_rate import token_coding_rate
 from sklearn_whitebox.modules._crate import CRATE, CRATELayer, LayerTrace
-from sklearn_whitebox.modules._crate_steps import (
-    ISTAStep,
-    OvercompleteStep,
-    StatisticsAttention,
-)
+from sklearn_whitebox.modules._crate_attention import StatisticsAttention
+from sklearn_whitebox.modules._crate_steps import ISTAStep, OvercompleteStep
 
 
 def layer_statistics(

@@ -1,11 +1,18 @@
 """Iterative algorithms: arrays and settings in, a result out."""
 
+from sklearn_whitebox.solvers._copies import (
+    distinct_rows,
+)
 from sklearn_whitebox.solvers._dictionary_statistics import (
     DictionaryStatistics,
     update_dictionary,
 )
 from sklearn_whitebox.solvers._elastic_net import (
     elastic_net_gram,
+)
+from sklearn_whitebox.solvers._graph_cut import (
+    cut_graph,
+    noise_level,
 )
 from sklearn_whitebox.solvers._lasso_encode import (
     lasso_encode,
@@ -30,17 +37,20 @@ from sklearn_whitebox.solvers._result import (
     SolverResult,
 )
 from sklearn_whitebox.solvers._self_expression import (
+    disjoint_pursuits,
     elastic_net_self_expression,
     self_express,
 )
 from sklearn_whitebox.solvers._spectral import (
     affinity_from_codes,
     graph_components,
+    pivoted_qr_labels,
     spectral_embedding,
 )
 from sklearn_whitebox.solvers._subspaces import (
     fit_subspaces,
     merge_by_coding_length,
+    refine_by_coding_length,
     subspace_residuals,
 )
 from sklearn_whitebox.solvers._train import (
@@ -55,6 +65,9 @@ __all__ = [
     "TrainResult",
     "TrainSettings",
     "affinity_from_codes",
+    "cut_graph",
+    "disjoint_pursuits",
+    "distinct_rows",
     "elastic_net_gram",
     "elastic_net_self_expression",
     "fit_subspaces",
@@ -66,8 +79,11 @@ __all__ = [
     "maximize_rate_reduction",
     "maximize_sparsity",
     "merge_by_coding_length",
+    "noise_level",
     "omp_encode",
     "online_step",
+    "pivoted_qr_labels",
+    "refine_by_coding_length",
     "self_express",
     "spectral_embedding",
     "stream_step",

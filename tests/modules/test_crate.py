@@ -3,9 +3,13 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from sklearn_whitebox.modules._crate import CRATE, CRATELayer
-from sklearn_whitebox.modules._crate_statistics import layer_statistics
-from sklearn_whitebox.modules._crate_steps import CRATEConfig, SubspaceAttention
+from sklearn_whitebox.modules import (
+    CRATE,
+    CRATEConfig,
+    CRATELayer,
+    SubspaceAttention,
+    layer_statistics,
+)
 
 _LAYER_NAMES = {
     "0.norm.weight": "compress_norm.weight",

@@ -2,12 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from sklearn_whitebox.modules._patches import (
-    admissible_patch_sizes,
-    default_patch_size,
-    images_to_patches,
-    patches_to_images,
-)
+from sklearn_whitebox.modules import images_to_patches, patches_to_images
+from sklearn_whitebox.modules._patches import admissible_patch_sizes, default_patch_size
 
 
 def test_patches_are_flattened_by_row_column_and_channel():

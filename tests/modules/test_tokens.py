@@ -3,16 +3,16 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from sklearn_whitebox.modules._scaling import (
-    channel_scaling,
-    feature_scaling,
-    scale_features,
-)
-from sklearn_whitebox.modules._tokens import (
+from sklearn_whitebox.modules import (
     DenseTokens,
     FeatureTokens,
     PatchTokens,
     PeriodicEncoding,
+)
+from sklearn_whitebox.modules._scaling import (
+    channel_scaling,
+    feature_scaling,
+    scale_features,
 )
 
 

@@ -3,8 +3,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.linear_model import orthogonal_mp
 
-from sklearn_whitebox.solvers import _omp
-from sklearn_whitebox.solvers._omp import omp_encode
+from sklearn_whitebox.solvers import _omp, omp_encode
 
 
 @pytest.fixture(params=["gram", "residuals"])

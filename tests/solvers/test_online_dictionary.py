@@ -3,17 +3,15 @@ import pytest
 
 from sklearn_whitebox.datasets import make_sparse_codes
 from sklearn_whitebox.metrics import dictionary_recovery
-from sklearn_whitebox.solvers import lasso_encode
-from sklearn_whitebox.solvers._atoms import initial_atoms, order_atoms
-from sklearn_whitebox.solvers._dictionary_statistics import (
+from sklearn_whitebox.solvers import (
     DictionaryStatistics,
-    update_dictionary,
-)
-from sklearn_whitebox.solvers._online_dictionary import (
+    lasso_encode,
     learn_dictionary_online,
     online_step,
     stream_step,
+    update_dictionary,
 )
+from sklearn_whitebox.solvers._atoms import initial_atoms, order_atoms
 
 
 def planted(seed, *, n_samples=1500):

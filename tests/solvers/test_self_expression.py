@@ -6,15 +6,13 @@ from sklearn.linear_model import ElasticNet
 
 from sklearn_whitebox.solvers import (
     _self_expression,
+    disjoint_pursuits,
+    distinct_rows,
     elastic_net_self_expression,
     omp_encode,
     self_express,
 )
-from sklearn_whitebox.solvers._copies import distinct_rows
-from sklearn_whitebox.solvers._self_expression import (
-    disjoint_pursuits,
-    keep_largest,
-)
+from sklearn_whitebox.solvers._self_expression import keep_largest
 
 
 def unit_rows(X):

@@ -11,11 +11,11 @@ from sklearn_whitebox.solvers import (
     fit_subspaces,
     graph_components,
     merge_by_coding_length,
+    pivoted_qr_labels,
+    refine_by_coding_length,
     spectral_embedding,
     subspace_residuals,
 )
-from sklearn_whitebox.solvers._spectral import pivoted_qr_labels
-from sklearn_whitebox.solvers._subspaces import refine_by_coding_length
 
 
 def random_codes(rng, n, density=0.1):
