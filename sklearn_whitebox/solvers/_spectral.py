@@ -27,9 +27,10 @@ def affinity_from_codes(
     r"""Turn self-expressive codes into a symmetric affinity.
 
     The rows of the absolute codes are divided by their largest entry, and the matrix is
-    added to its transpose. Each round of shared-neighbour weighting then multiplies an edge by the cosine of
-    the neighbourhoods of its ends, so that edges between rows that are written by the
-    same rows stay and chance edges fade; the set of edges does not grow.
+    added to its transpose. Each round of shared-neighbour weighting then multiplies an
+    edge by the cosine of the neighbourhoods of its ends, so that edges between rows
+    that are written by the same rows stay and chance edges fade; the set of edges does
+    not grow.
 
     Parameters
     ----------
