@@ -11,14 +11,11 @@ told the number of classes and nothing else; peers get the better of raw and uni
 import argparse
 import json
 import os
-import platform
 import time
 import warnings
 from pathlib import Path
 
 import numpy as np
-import scipy
-import sklearn
 from sklearn.cluster import KMeans, SpectralClustering
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
@@ -28,7 +25,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer
 from threadpoolctl import threadpool_limits
 
-from sklearn_whitebox import SubspaceClusterer, __version__
+from sklearn_whitebox import SubspaceClusterer
+from sklearn_whitebox.comparison import environment
 from sklearn_whitebox.datasets import make_union_of_subspaces
 from sklearn_whitebox.metrics import clustering_accuracy
 
@@ -141,15 +139,6 @@ def summarise(rows):
     ]
 
 
-def cpu_model():
-    path = Path("/proc/cpuinfo")
-    if path.exists():
-        for line in path.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor()
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one size, three seeds")
@@ -189,18 +178,7 @@ def main():
     output = arguments.output or Path(__file__).parent / "results" / f"{name}.json"
     output.parent.mkdir(exist_ok=True)
     report = {
-        "machine": {
-            "cpu": cpu_model(),
-            "cores": os.cpu_count(),
-            "platform": platform.platform(),
-        },
-        "versions": {
-            "sklearn_whitebox": __version__,
-            "scikit-learn": sklearn.__version__,
-            "numpy": np.__version__,
-            "scipy": scipy.__version__,
-            "python": platform.python_version(),
-        },
+        "environment": environment(),
         "n_jobs": arguments.n_jobs,
         "summary": summary,
         "runs": rows,

@@ -11,10 +11,8 @@ repeats and medians are reported for time, means for quality.
 import argparse
 import json
 import os
-import platform
 import statistics
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +27,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
+from sklearn_whitebox.comparison import environment
 from sklearn_whitebox.estimators import CRATEClassifier
 
 SHIPPED = {
@@ -126,23 +125,6 @@ def measure(name, data_dir, n_repeats, quick):
     return {"n_samples": len(X), "n_features": X.shape[1], "results": table}
 
 
-def machine():
-    model = platform.processor()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        lines = [row for row in info.read_text().splitlines() if "model name" in row]
-        model = lines[0].split(":")[1].strip() if lines else model
-    packages = ("numpy", "scipy", "scikit-learn", "torch", "sklearn-whitebox")
-    return {
-        "cpu": model,
-        "cores": os.cpu_count(),
-        # Other work on the machine lengthens all times below.
-        "load_average": os.getloadavg() if hasattr(os, "getloadavg") else None,
-        "python": platform.python_version(),
-        "versions": {package: version(package) for package in packages},
-    }
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="two repeats, few models")
@@ -161,7 +143,7 @@ def main():
             for name in names
         }
     result = {
-        "machine": machine(),
+        "environment": environment(),
         "threads": arguments.threads,
         "repeats": n_repeats,
         "most_rows": MOST_ROWS,

@@ -13,11 +13,9 @@ medians.
 import argparse
 import json
 import os
-import platform
 import statistics
 import time
 import warnings
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +34,7 @@ from sklearn.preprocessing import FunctionTransformer
 from threadpoolctl import threadpool_limits
 
 from sklearn_whitebox import SparseDictionaryLearner
+from sklearn_whitebox.comparison import environment
 from sklearn_whitebox.datasets import make_sparse_codes
 from sklearn_whitebox.metrics import dictionary_recovery
 from sklearn_whitebox.solvers import lasso_encode
@@ -268,21 +267,6 @@ def image_sets(data_dir):
     return sets
 
 
-def machine():
-    model = platform.processor()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        lines = [row for row in info.read_text().splitlines() if "model name" in row]
-        model = lines[0].split(":")[1].strip() if lines else model
-    packages = ("numpy", "scipy", "scikit-learn", "numba", "sklearn-whitebox")
-    return {
-        "cpu": model,
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "versions": {package: version(package) for package in packages},
-    }
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="few repeats and models")
@@ -312,7 +296,12 @@ def main():
     path = Path(__file__).parent / "results" / f"{name}.json"
     path = Path(settings.output) if settings.output else path
     path.parent.mkdir(parents=True, exist_ok=True)
-    report = {"threads": 1, "repeats": n_repeats, **report, "machine": machine()}
+    report = {
+        "threads": 1,
+        "repeats": n_repeats,
+        **report,
+        "environment": environment(),
+    }
     path.write_text(json.dumps(report, indent=2) + "\n")
 
 

@@ -359,6 +359,8 @@ def environment():
         "system": platform.system(),
         "processor": _processor(),
         "cores": os.cpu_count(),
+        # Other work on the machine lengthens all times.
+        "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "threads": {
             f"{pool['user_api']} ({pool['prefix']})": pool["num_threads"]
             for pool in threadpool_info()
