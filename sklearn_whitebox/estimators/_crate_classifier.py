@@ -11,32 +11,23 @@ from sklearn.base import (
     TransformerMixin,
 )
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.class_weight import compute_sample_weight
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted
 
-from sklearn_whitebox._array import (
-    resolve_device,
-    restore,
-    to_tensor,
-    validate_array,
-)
+from sklearn_whitebox._array import restore, validate_array
 from sklearn_whitebox._compat import Interval, StrOptions, _check_sample_weight
 from sklearn_whitebox._progress import Progress
 from sklearn_whitebox._random import torch_generator
-from sklearn_whitebox._threads import torch_threads
 from sklearn_whitebox.estimators._base import WhiteboxEstimator, all_or_nothing
-from sklearn_whitebox.estimators._crate_training import (
-    CHUNK,
-    Training,
-    check_image_shape,
-    count_multiply_adds,
-    train_crate,
+from sklearn_whitebox.estimators._crate_config import (
+    make_config,
+    prepare_labels,
+    warm_weights,
 )
-from sklearn_whitebox.modules._crate import CRATE
-from sklearn_whitebox.modules._crate_statistics import layer_statistics
-from sklearn_whitebox.modules._crate_steps import CRATEConfig
-from sklearn_whitebox.modules._patches import check_patch_size, default_patch_size
+from sklearn_whitebox.estimators._crate_inference import (
+    infer,
+    measure_layers,
+    read_attention,
+)
+from sklearn_whitebox.estimators._crate_training import Training, train_crate
 from sklearn_whitebox.modules._scaling import (
     channel_scaling,
     feature_scaling,
@@ -294,10 +285,10 @@ class CRATEClassifier(
         before = dict(vars(self))
         X, y = validate_array(self, X, y)
         weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
-        classes, labels, kept, weight = self._prepare(y, weight)
+        classes, kept, labels, weight = prepare_labels(y, weight, self.class_weight)
         X = X[kept]
-        config = self._make_config(X.shape[1], len(classes))
-        warm = self._warm_weights(before, classes, config)
+        config = make_config(self, X.shape[1], len(classes))
+        warm = warm_weights(before, classes, config) if self.warm_start else None
         if warm is None:
             centre, scale = _scaling(X, config, weight)
         else:
@@ -342,8 +333,7 @@ class CRATEClassifier(
         y : ndarray of shape (n_samples,)
             Class labels.
         """
-        check_is_fitted(self)
-        logits = self._infer(X, lambda module, rows: module(rows))
+        logits = infer(self, X, lambda module, rows: module(rows))
         return self.classes_[logits.argmax(1)]
 
     def predict_proba(self, X):
@@ -359,8 +349,7 @@ class CRATEClassifier(
         probabilities : array of shape (n_samples, n_classes)
             Columns in the order of `classes_`; rows sum to one.
         """
-        check_is_fitted(self)
-        probabilities = self._infer(X, lambda module, rows: module(rows).softmax(1))
+        probabilities = infer(self, X, lambda module, rows: module(rows).softmax(1))
         return restore(probabilities, like=X)
 
     def decision_function(self, X):
@@ -376,8 +365,7 @@ class CRATEClassifier(
         decision : array of shape (n_samples,) or (n_samples, n_classes)
             Logits; for two classes the logit of the second minus that of the first.
         """
-        check_is_fitted(self)
-        logits = self._infer(X, lambda module, rows: module(rows))
+        logits = infer(self, X, lambda module, rows: module(rows))
         if len(self.classes_) == 2:
             logits = logits[:, 1] - logits[:, 0]
         return restore(logits, like=X)
@@ -395,8 +383,7 @@ class CRATEClassifier(
         features : array of shape (n_samples, d_token)
             Normalised class token of the last layer.
         """
-        check_is_fitted(self)
-        features = self._infer(X, lambda module, rows: module.pool(rows))
+        features = infer(self, X, lambda module, rows: module.pool(rows))
         return restore(features, like=X, estimator=self)
 
     def attention_maps(self, X, layer=-1):
@@ -423,24 +410,7 @@ class CRATEClassifier(
         ValueError
             If there is no such layer.
         """
-        check_is_fitted(self)
-        n_layers = self._architecture["n_layers"]
-        if not -n_layers <= layer < n_layers:
-            raise ValueError(
-                f"layer={layer} must be in [{-n_layers}, {n_layers - 1}], as the model "
-                f"has {n_layers} layers."
-            )
-
-        def read(module, rows):
-            maps = module.layers[layer].compress.maps(module.trace(rows)[layer].heads)
-            return maps[:, :, 0, 1:] if maps.ndim == 4 else maps[:, :, 1:]
-
-        maps = self._infer(X, read)
-        if self._architecture["tokens"] != "patch":
-            return maps
-        height, width, _ = self._architecture["image_shape"]
-        size = self._architecture["patch_size"]
-        return maps.reshape(*maps.shape[:2], height // size, width // size)
+        return read_attention(self, X, layer)
 
     def layer_statistics(self, X, *, distortion=0.01, max_samples=256):
         """Measure what each layer compresses and how sparse it leaves the tokens.
@@ -465,76 +435,7 @@ class CRATEClassifier(
         The rates cost O(n³) a head, row and layer for n tokens. They need not fall from
         layer to layer in small networks.
         """
-        check_is_fitted(self)
-        X = validate_array(self, X, reset=False)[:max_samples]
-        module, inputs = self._module_and_inputs(X)
-        with (
-            torch_threads(self._work(len(X))),
-            torch.inference_mode(False),
-            torch.no_grad(),
-        ):
-            found = layer_statistics(module, inputs, distortion=distortion)
-        return {name: value.cpu().numpy() for name, value in found.items()}
-
-    def _prepare(self, y, weight):
-        check_classification_targets(y)
-        if (weight < 0).any():
-            raise ValueError("sample_weight must not be negative.")
-        classes, labels = np.unique(y, return_inverse=True)
-        if self.class_weight is not None:
-            weight = weight * compute_sample_weight(self.class_weight, y)
-        kept = weight > 0
-        if len(np.unique(labels[kept])) < 2:
-            raise ValueError(
-                "CRATEClassifier needs samples of at least 2 classes with positive "
-                f"weight in the data, but there is only one class: {classes[:1]!r}."
-            )
-        return classes, labels[kept], kept, weight[kept] / weight[kept].mean()
-
-    def _make_config(self, n_features, n_classes):
-        settings = {
-            "n_outputs": n_classes,
-            "n_features": n_features,
-            "n_tokens": int(self.n_tokens),
-            "d_token": int(self.d_token),
-            "n_layers": int(self.n_layers),
-            "n_heads": int(self.n_heads),
-            "attention": self.attention,
-            "sparsifier": self.sparsifier,
-            "dropout": float(self.dropout),
-        }
-        if self.d_token % self.n_heads:
-            raise ValueError(
-                f"n_heads={self.n_heads} must divide d_token={self.d_token}."
-            )
-        if self.image_shape is None:
-            if self.patch_size is not None:
-                raise ValueError(
-                    f"patch_size={self.patch_size} needs image_shape=(height, width)."
-                )
-            return CRATEConfig(tokens=self.tokens, **settings)
-        shape = check_image_shape(self.image_shape, n_features)
-        patch_size = self.patch_size or default_patch_size(shape)
-        check_patch_size(shape, patch_size)
-        return CRATEConfig(
-            tokens="patch",
-            image_shape=shape,
-            patch_size=int(patch_size),
-            # On fewer values a layer norm would leave hardly a degree of freedom.
-            patch_norm=patch_size**2 * shape[2] >= 16,
-            **settings,
-        )
-
-    def _warm_weights(self, before, classes, config):
-        if not self.warm_start or "weights_" not in before:
-            return None
-        same_classes = np.array_equal(before["classes_"], classes)
-        if not same_classes or before["_architecture"] != vars(config):
-            raise ValueError(
-                "warm_start=True needs the classes, features and architecture of the "
-                "previous fit; use warm_start=False or clone the estimator."
-            )
-        return before["weights_"]
+        return measure_layers(self, X, distortion=distortion, max_samples=max_samples)
 
     def _training(self):
         return Training(
@@ -556,31 +457,6 @@ class CRATEClassifier(
                 ConvergenceWarning,
                 stacklevel=3,
             )
-
-    def _work(self, n_rows):
-        module = CRATE(CRATEConfig(**self._architecture), device="meta")
-        return min(n_rows, CHUNK) * count_multiply_adds(module)
-
-    def _module_and_inputs(self, X):
-        device = resolve_device(self.device, work=10.0 * len(X) * self._work(1))
-        dtype = torch.float32 if X.dtype == np.float32 else torch.float64
-        module = CRATE(CRATEConfig(**self._architecture))
-        module.to(device=device, dtype=dtype).eval()
-        module.load_state_dict({k: torch.tensor(w) for k, w in self.weights_.items()})
-        soften = self._architecture["tokens"] != "patch"
-        inputs = scale_features(X, self.centre_, self.scale_, soften=soften)
-        return module, to_tensor(inputs, device=device, dtype=dtype)
-
-    def _infer(self, X, function):
-        X = validate_array(self, X, reset=False)
-        with (
-            torch_threads(self._work(len(X))),
-            torch.inference_mode(False),
-            torch.no_grad(),
-        ):
-            module, inputs = self._module_and_inputs(X)
-            parts = [function(module, part).cpu() for part in inputs.split(CHUNK)]
-            return torch.cat(parts).numpy()
 
 
 def _scaling(X, config, weight):

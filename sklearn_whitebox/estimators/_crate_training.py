@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from numbers import Integral
 
 import numpy as np
 import torch
@@ -196,41 +195,6 @@ def _check_attention_memory(module, n_rows):
             remedy="use attention='tssa', a larger patch_size, tokens='dense' or "
             "a smaller batch_size",
         )
-
-
-def check_image_shape(image_shape, n_features):
-    """Complete the shape of the images, and refuse one that does not fit the rows.
-
-    Parameters
-    ----------
-    image_shape : tuple or list
-        Height, width and perhaps number of channels.
-    n_features : int
-        Number of columns of the data.
-
-    Returns
-    -------
-    shape : (int, int, int)
-        Height, width and number of channels.
-
-    Raises
-    ------
-    ValueError
-        If it is no shape of an image or its product is not `n_features`.
-    """
-    shape = tuple(image_shape)
-    whole = all(isinstance(side, Integral) and side > 0 for side in shape)
-    if len(shape) not in (2, 3) or not whole:
-        raise ValueError(
-            f"image_shape={image_shape!r} must be (height, width) or (height, width, "
-            "n_channels), all positive integers."
-        )
-    if math.prod(shape) != n_features:
-        raise ValueError(
-            f"image_shape={image_shape!r} has {math.prod(shape)} values, but X has "
-            f"{n_features} features; the product must be equal."
-        )
-    return tuple(int(side) for side in (*shape, 1)[:3])
 
 
 def _hold_out(labels, fraction, generator):
