@@ -55,7 +55,14 @@ def as_numpy(X):
 
 
 def validate_array(
-    estimator, X, y="no_validation", *, reset=True, accept_sparse=False, **check_params
+    estimator,
+    X,
+    y="no_validation",
+    *,
+    reset=True,
+    accept_sparse=False,
+    power=4,
+    **check_params,
 ):
     """Validate input through scikit-learn, in float64 or float32, and its range.
 
@@ -71,6 +78,8 @@ def validate_array(
         Whether this is a fit.
     accept_sparse : bool, str or list, default=False
         Sparse formats taken.
+    power : int, default=4
+        Highest power of the entries that the method computes in their own precision.
     **check_params : kwargs
         Further arguments of :func:`sklearn.utils.validation.check_array`.
 
@@ -82,8 +91,8 @@ def validate_array(
     Raises
     ------
     ValueError
-        If the input is not numeric, not finite, too large to square, or has another
-        number of features than at fit.
+        If the input is not numeric, not finite, too large or too small to square, or
+        has another number of features than at fit.
     """
     _refuse_lazy(X)
     check_params.setdefault("dtype", _FLOATS)
@@ -99,7 +108,7 @@ def validate_array(
             accept_sparse=accept_sparse,
             **check_params,
         )
-    _check_squares(out[0] if isinstance(out, tuple) else out)
+    _check_range(out[0] if isinstance(out, tuple) else out, power)
     return out
 
 
@@ -111,17 +120,26 @@ def _refuse_lazy(X):
         )
 
 
-def _check_squares(X):
+def _check_range(X, power):
     values = X.data if hasattr(X, "tocsr") else X
     if values.size == 0 or values.dtype.kind != "f":
         return
     largest = max(abs(float(values.max())), abs(float(values.min())))
-    # Sums of squares and their products with one another must stay finite.
-    if largest > np.finfo(values.dtype).max ** 0.25:
+    limits = np.finfo(values.dtype)
+    scaling = (
+        "scale the features first, for example with "
+        "sklearn.preprocessing.StandardScaler."
+    )
+    # Sums of so many powers must stay finite.
+    if largest > (limits.max / values.size) ** (1 / power):
         raise ValueError(
-            f"X has entries as large as {largest:.3g}, whose Gram matrix overflows "
-            f"{values.dtype}; scale the features first, for example with "
-            "sklearn.preprocessing.StandardScaler."
+            f"X has entries as large as {largest:.3g}, whose Gram matrix or its powers "
+            f"overflow {values.dtype}; {scaling}"
+        )
+    if 0 < largest < limits.tiny**0.5:
+        raise ValueError(
+            f"The largest entry of X is {largest:.3g}, whose square is lost in "
+            f"{values.dtype}; {scaling}"
         )
 
 
@@ -200,13 +218,13 @@ def resolve_device(device, *, work=math.inf):
         If torch does not know the device or cannot use it here.
     """
     if device is None or device == "auto":
-        # Below about ten GFLOP the transfers and launches cost more than they bring.
+        # Below that, transfers and launches cost more than they bring.
         worth_it = work >= 1e10 and os.environ.get("CUDA_VISIBLE_DEVICES") != ""
         name = "cuda" if worth_it and torch.cuda.is_available() else "cpu"
         return torch.device(name)
     try:
         chosen = torch.device(device)
-        torch.empty(0, device=chosen)
+        torch.zeros(1, device=chosen).item()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).strip().splitlines()
         raise ValueError(
@@ -215,6 +233,28 @@ def resolve_device(device, *, work=math.inf):
             "use 'auto' or 'cpu'."
         ) from error
     return chosen
+
+
+def inference_device(device, *, work=math.inf):
+    """Resolve the device of a fitted model, which need not exist here any more.
+
+    Parameters
+    ----------
+    device : str, torch.device or None
+        The parameter of the estimator.
+    work : float, default=inf
+        Multiply-adds of the whole call, for ``"auto"``.
+
+    Returns
+    -------
+    device : torch.device
+        As :func:`resolve_device`, but the CPU where a named CUDA device is missing: a
+        model fitted on a GPU machine predicts anywhere.
+    """
+    named_cuda = device is not None and str(device).startswith("cuda")
+    if named_cuda and not torch.cuda.is_available():
+        return torch.device("cpu")
+    return resolve_device(device, work=work)
 
 
 def check_memory(n_bytes, *, what, remedy):

@@ -53,7 +53,9 @@ def test_floor_imports_only_from_below(floor):
         for target in own_imports(path):
             package = target[0]
             if package in SIDE:
-                assert floor != "functional", f"{path.name} imports {package}"
+                # Only the NumPy border of floor 0 needs one of the gates.
+                border = path.name == "_arrays.py" and package == "_threads"
+                assert floor != "functional" or border, f"{path.name} imports {package}"
             else:
                 assert package in [*ALLOWED[floor], floor], f"{path.name}: {target}"
 

@@ -25,6 +25,8 @@ from sklearn_whitebox import (
     SparseDictionaryLearner,
     SubspaceClusterer,
 )
+from sklearn_whitebox import estimators as public_estimators
+from sklearn_whitebox.metrics import rate_reduction_score
 
 ESTIMATORS = {
     "crate": lambda: CRATEClassifier(max_iter=3, n_layers=1, random_state=0),
@@ -42,6 +44,11 @@ ESTIMATORS = {
 }
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+def test_no_public_estimator_is_forgotten():
+    covered = {type(make()).__name__ for make in ESTIMATORS.values()}
+    assert covered == set(public_estimators.__all__)
 
 
 @pytest.fixture(params=ESTIMATORS)
@@ -114,8 +121,12 @@ def test_number_of_jobs_does_not_change_the_result(make, data, n_jobs):
     estimator = make()
     if "n_jobs" not in estimator.get_params():
         pytest.skip("has no n_jobs")
-    alone = apply(estimator.fit(*data), data[0])
-    together = apply(make().set_params(n_jobs=n_jobs).fit(*data), data[0])
+    # Several blocks of rows, else there is nothing to share out.
+    rng = np.random.default_rng(0)
+    X = np.tile(data[0], (8, 1)) + 0.3 * rng.normal(size=(1200, 4))
+    y = np.tile(data[1], 8)
+    alone = apply(estimator.fit(X, y), X)
+    together = apply(make().set_params(n_jobs=n_jobs).fit(X, y), X)
     np.testing.assert_array_equal(alone, together)
 
 
@@ -266,21 +277,22 @@ def test_interrupted_fit_leaves_no_trace(make, data, monkeypatch):
 
 def test_float32_stays_float32(make, data):
     X = data[0].astype(np.float32)
-    result = apply(make().fit(X, data[1]), X)
-    if result.dtype.kind == "f":
-        assert result.dtype == np.float32
+    estimator = make().fit(X, data[1])
+    assert estimator.transform(X).dtype == np.float32
+    if is_classifier(estimator):
+        assert estimator.predict_proba(X).dtype == np.float32
 
 
 def test_tensors_come_back_as_tensors(make, data):
     X = torch.from_numpy(data[0])
     estimator = make().fit(X, torch.from_numpy(data[1]))
     expected = apply(make().fit(*data), data[0])
-    result = apply(estimator, X)
-    if hasattr(estimator, "transform") and not is_classifier(estimator):
-        result = estimator.transform(X)
-        expected = estimator.transform(data[0])
-        assert torch.is_tensor(result)
-    np.testing.assert_array_equal(np.asarray(result), expected)
+    np.testing.assert_array_equal(np.asarray(apply(estimator, X)), expected)
+    for method in ("transform", "predict_proba", "decision_function"):
+        if hasattr(estimator, method):
+            result = getattr(estimator, method)(X)
+            assert torch.is_tensor(result)
+            np.testing.assert_array_equal(result, getattr(estimator, method)(data[0]))
 
 
 @pytest.mark.parametrize("library", ["pandas", "polars"])
@@ -303,7 +315,7 @@ def test_lazy_collections_are_refused(make, data):
 
 
 def test_overflow_is_refused_and_scaling_is_named(make, data):
-    with pytest.raises(ValueError, match="scale the features first"):
+    with pytest.raises(ValueError, match="overflow float64; scale the features first"):
         make().fit(data[0] * 1e200, data[1])
 
 
@@ -373,7 +385,14 @@ def test_pipelines_print_and_fit(make, data):
 
 def _fit_in_child(name, queue):
     X, y = load_iris(return_X_y=True)
-    queue.put(np.asarray(apply(ESTIMATORS[name]().fit(X, y), X)).sum())
+    estimator = ESTIMATORS[name]().fit(X, y)
+    # Large enough for torch to run in parallel where nothing stops it.
+    X = np.tile(X, (100, 1))
+    estimator.transform(X)
+    if hasattr(estimator, "score"):
+        estimator.score(X, np.tile(y, 100))
+    rate_reduction_score(np.tile(X, (1, 20)), np.tile(y, 100))
+    queue.put(np.asarray(apply(estimator, X)).sum())
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

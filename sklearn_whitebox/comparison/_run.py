@@ -313,7 +313,7 @@ def _attainable(sizes, dimension):
     n_classes = len(sizes)
     return max(
         optimal_rate_reduction(sizes, dimension, [rank] * n_classes)
-        for rank in range(1, dimension // n_classes + 1)
+        for rank in range(1, min(dimension // n_classes, min(sizes)) + 1)
     )
 
 

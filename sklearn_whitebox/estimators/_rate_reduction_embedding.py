@@ -6,12 +6,15 @@ import numpy as np
 import torch
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.model_selection import train_test_split
+from sklearn.utils import check_array
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from sklearn_whitebox._array import (
     as_numpy,
+    check_memory,
+    inference_device,
     resolve_device,
     restore,
     to_tensor,
@@ -74,10 +77,11 @@ class RateReductionEmbedding(
         orthogonal classes are impossible.
     encoder : {"mlp", "linear"} or callable, default="mlp"
         Network before the sphere. ``"linear"`` starts from whitened principal
-        components. A callable gets ``(n_features, n_components)`` and returns a
-        :class:`torch.nn.Module` that maps (n, n_features) to (n, n_components) in
-        float32; it must build the same architecture whenever it is called, and be
-        importable for pickling. Its initial weights are its own affair.
+        components, of the second moments if `standardize` is False. A callable gets
+        ``(n_features, n_components)`` and returns a :class:`torch.nn.Module` that maps
+        (n, n_features) to (n, n_components) in float32; it must build the same
+        architecture whenever it is called, and be importable for pickling. Its initial
+        weights are its own affair.
     hidden_layer_sizes : sequence of int, default=(256,)
         Widths of the hidden layers of ``encoder="mlp"``, each with batch normalisation
         and ReLU.
@@ -104,9 +108,10 @@ class RateReductionEmbedding(
         Share of the rows held out for early stopping.
     n_iter_no_change : int, default=20
         Passes without improvement after which early stopping stops.
-    device : str, default="auto"
+    device : str or torch.device, default="auto"
         Where to train: ``"cpu"``, ``"cuda"``, … ``"auto"`` takes CUDA if there is one
-        and the work is more than about ten GFLOP. The fitted model is on no device.
+        and the work is more than about ten billion multiply-adds. The fitted model is
+        on no device; where a named CUDA device is missing it encodes on the CPU.
     random_state : int, RandomState instance or None, default=None
         Determines initial weights, order of rows and held-out rows.
     verbose : int, default=0
@@ -158,8 +163,9 @@ class RateReductionEmbedding(
     Notes
     -----
     A pass costs O(n p h + n d² + K d³) time for p inputs, h hidden units and K classes;
-    memory is that of one batch and its activations. Training is bitwise reproducible
-    for a given `random_state` on one machine with one number of threads.
+    memory is that of a float32 copy of `X` and of the activations of one batch, at
+    least 16 384 rows of it at the end. Training is bitwise reproducible for a given
+    `random_state` on one machine with one number of threads.
 
     References
     ----------
@@ -203,7 +209,7 @@ class RateReductionEmbedding(
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
-        "device": [str, None],
+        "device": [str, torch.device, None],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
@@ -267,9 +273,11 @@ class RateReductionEmbedding(
         self : RateReductionEmbedding
             The fitted embedding.
         """
-        X, y = validate_array(self, X, y, ensure_min_samples=2)
+        X, y = validate_array(self, X, y, ensure_min_samples=2, power=2)
         classes, labels = self._encode_labels(y)
         self._set_dimensions(X, classes)
+        hidden = self._hidden_widths() if self.encoder == "mlp" else ()
+        self._architecture = (self.encoder, hidden)
         self._set_scaler(X)
         inputs = self._standardized(X)
         seed = draw_seed(self.random_state)
@@ -279,18 +287,25 @@ class RateReductionEmbedding(
         work = self._work(module, len(kept[0]))
         device = resolve_device(self.device, work=work * self.max_iter)
         settings = self._settings(len(kept[0]), len(classes))
+        self._check_sizes(module, -(-len(kept[0]) // settings.steps_per_epoch))
         progress = Progress(self, self.max_iter, X, y, verbose=self.verbose)
-        with torch_threads(work / settings.steps_per_epoch):
-            result = maximize_rate_reduction(
-                module.to(device),
-                to_tensor(kept[0], device=device),
-                torch.from_numpy(kept[1]),
-                distortion=self.distortion,
-                settings=settings,
-                generator=generator,
-                held_out=self._on_device(held_out, device),
-                callback=progress,
-            )
+        try:
+            with torch_threads(work / settings.steps_per_epoch):
+                result = maximize_rate_reduction(
+                    module.to(device),
+                    to_tensor(kept[0], device=device),
+                    torch.from_numpy(kept[1]),
+                    distortion=self.distortion,
+                    settings=settings,
+                    generator=generator,
+                    held_out=self._on_device(held_out, device),
+                    callback=progress,
+                )
+        except FloatingPointError as error:
+            raise ValueError(
+                f"Training diverged ({error}); lower learning_rate="
+                f"{self.learning_rate!r} or weight_decay={self.weight_decay!r}."
+            ) from error
         progress.close()
         self.classes_ = classes
         self.weights_ = {name: w.numpy().copy() for name, w in result.weights.items()}
@@ -319,7 +334,7 @@ class RateReductionEmbedding(
             floating type of `X`.
         """
         check_is_fitted(self)
-        rows = validate_array(self, X, reset=False)
+        rows = validate_array(self, X, reset=False, power=2)
         Z = self._encode(self._standardized(rows)).astype(rows.dtype, copy=False)
         return restore(Z, like=X, estimator=self)
 
@@ -332,23 +347,25 @@ class RateReductionEmbedding(
 
         Parameters
         ----------
-        Z : array-like of shape (n_samples, n_components)
+        Z : array-like or Tensor of shape (n_samples, n_components)
             Features.
 
         Returns
         -------
-        X : ndarray of shape (n_samples, n_features)
-            Inputs.
+        X : ndarray or Tensor of shape (n_samples, n_features)
+            Inputs, in the floating type of `Z`.
         """
         check_is_fitted(self)
-        Z = np.asarray(as_numpy(Z))
-        if Z.ndim != 2 or Z.shape[1] != self.n_components_:
+        given = Z
+        Z = check_array(as_numpy(Z), dtype=[np.float64, np.float32], input_name="Z")
+        if Z.shape[1] != self.n_components_:
             raise ValueError(
                 f"Z must have shape (n_samples, {self.n_components_}), got {Z.shape}."
             )
         W, b = self.weights_["network.0.weight"], self.weights_["network.0.bias"]
         rows = (Z * self._typical_norm - b) @ np.linalg.pinv(W).T
-        return rows * self.scale_ + self.mean_
+        X = (rows * self.scale_ + self.mean_).astype(Z.dtype, copy=False)
+        return restore(X, like=given)
 
     def score(self, X, y):
         """Rate reduction of the features of `X`, in nats per sample.
@@ -367,7 +384,7 @@ class RateReductionEmbedding(
             same data only.
         """
         check_is_fitted(self)
-        rows, y = validate_array(self, X, y, reset=False)
+        rows, y = validate_array(self, X, y, reset=False, power=2)
         labels = np.unique(column_or_1d(y), return_inverse=True)[1]
         Z = self._encode(self._standardized(rows)).astype(np.float64)
         return rate_reduction(Z, labels, distortion=self.distortion)
@@ -391,15 +408,35 @@ class RateReductionEmbedding(
             128, max(2 * len(classes), X.shape[1])
         )
 
+    def _hidden_widths(self):
+        widths = tuple(np.atleast_1d(self.hidden_layer_sizes).tolist())
+        if not all(isinstance(width, int) and width >= 1 for width in widths):
+            raise ValueError(
+                f"hidden_layer_sizes={self.hidden_layer_sizes!r} must be positive "
+                "integers, one per hidden layer."
+            )
+        return widths
+
+    def _check_sizes(self, module, n_rows):
+        n_weights = sum(p.numel() for p in module.parameters())
+        activations = 4 * n_rows * (self.n_features_in_ + sum(self._architecture[1]))
+        scatter = 16 * self.n_features_in_**2 if self.encoder == "linear" else 0
+        check_memory(
+            16 * n_weights + 3 * activations + scatter + 40 * self.n_components_**2,
+            what=f"Training on batches of {n_rows} rows",
+            remedy="lower batch_size, n_components or hidden_layer_sizes",
+        )
+
     def _set_scaler(self, X):
-        self.mean_ = np.zeros(X.shape[1], dtype=X.dtype)
-        self.scale_ = np.ones(X.shape[1], dtype=X.dtype)
+        self.mean_ = np.zeros(X.shape[1])
+        self.scale_ = np.ones(X.shape[1])
         if self.standardize:
-            self.mean_ = X.mean(axis=0)
-            deviation = X.std(axis=0)
+            # In float32 the sums of many large entries lose the deviations.
+            self.mean_ = X.mean(axis=0, dtype=np.float64)
+            deviation = X.std(axis=0, dtype=np.float64)
             # A constant column has a deviation of rounding size, not exactly zero.
             constant = deviation <= 10 * np.finfo(X.dtype).eps * np.abs(self.mean_)
-            self.scale_ = np.where(constant, 1, deviation).astype(X.dtype)
+            self.scale_ = np.where(constant, 1, deviation)
 
     def _standardized(self, X):
         with np.errstate(over="ignore"):
@@ -433,16 +470,41 @@ class RateReductionEmbedding(
     def _make_module(self, inputs, generator):
         """Build the encoder; `inputs` and `generator` are None to load a state."""
         n_inputs = self.n_features_in_
-        if callable(self.encoder):
-            return SphereEncoder(self.encoder(n_inputs, self.n_components_))
-        hidden = () if self.encoder == "linear" else tuple(self.hidden_layer_sizes)
+        encoder, hidden = self._architecture
+        if callable(encoder):
+            return SphereEncoder(self._build(encoder))
         network = make_mlp(n_inputs, self.n_components_, hidden, generator=generator)
-        if self.encoder == "linear" and inputs is not None:
+        if encoder == "linear" and inputs is not None:
             W = whitening_directions(inputs, self.n_components_)
             rows = min(n_inputs, self.n_components_)
             with torch.no_grad():  # further rows keep their random start
                 network[0].weight[:rows] = torch.from_numpy(W[:rows])
         return SphereEncoder(network)
+
+    def _build(self, factory):
+        """Call the user's factory, and refuse what is no encoder of the right shape."""
+        n_inputs, n_outputs = self.n_features_in_, self.n_components_
+        network = factory(n_inputs, n_outputs)
+        if not isinstance(network, torch.nn.Module):
+            raise TypeError(
+                "encoder must return a torch.nn.Module, but it returned "
+                f"{type(network).__name__}."
+            )
+        training = network.training
+        try:
+            with torch.no_grad():
+                shape = tuple(network.eval()(torch.zeros(2, n_inputs)).shape)
+        except RuntimeError as error:
+            raise ValueError(
+                f"the network of encoder cannot map float32 rows of {n_inputs} "
+                f"features ({error})."
+            ) from error
+        if shape != (2, n_outputs):
+            raise ValueError(
+                f"the network of encoder maps 2 rows to shape {shape}; it must map "
+                f"them to (2, {n_outputs})."
+            )
+        return network.train(training)
 
     def _work(self, module, n_rows):
         n_weights = sum(p.numel() for p in module.parameters())
@@ -474,7 +536,7 @@ class RateReductionEmbedding(
         state = {name: torch.from_numpy(w.copy()) for name, w in self.weights_.items()}
         module.load_state_dict(state)
         work = self._work(module, min(len(inputs), _CHUNK))
-        device = resolve_device(self.device, work=work * len(inputs) / _CHUNK)
+        device = inference_device(self.device, work=self._work(module, len(inputs)))
         module = module.to(device).eval()
         chunks = []
         with torch_threads(work), torch.no_grad():

@@ -7,13 +7,16 @@ from typing import Any
 import numpy as np
 import torch
 
+from sklearn_whitebox._threads import torch_threads
+
 
 def accepts_arrays(function: Callable[..., Any]) -> Callable[..., Any]:
     """Let a function of tensors take and return NumPy arrays.
 
     If any argument is a tensor the call goes through untouched, gradients included.
     Otherwise arrays and nested lists become tensors (floats keep their precision,
-    integers stay integers), and results come back as arrays, scalars as floats.
+    integers stay integers), results come back as arrays, scalars as floats, and small
+    work runs on one thread.
 
     Parameters
     ----------
@@ -34,9 +37,20 @@ def accepts_arrays(function: Callable[..., Any]) -> Callable[..., Any]:
             return function(*args, **kwargs)
         args = tuple(_to_tensor(a) for a in args)
         kwargs = {name: _to_tensor(a) for name, a in kwargs.items()}
-        return _to_numpy(function(*args, **kwargs))
+        with torch_threads(_work(args)):
+            return _to_numpy(function(*args, **kwargs))
 
     return wrapped
+
+
+def _work(args: tuple[Any, ...]) -> float:
+    """Estimate the multiply-adds of a Gram matrix of the largest argument."""
+    sizes = [a.numel() * min(a.shape[-2:]) for a in args if _is_matrix(a)]
+    return float(max(sizes, default=0))
+
+
+def _is_matrix(value: Any) -> bool:
+    return torch.is_tensor(value) and value.ndim >= 2 and value.numel() > 0
 
 
 def _to_tensor(value: Any, *, arrays_only: bool = False) -> Any:

@@ -139,6 +139,12 @@ def optimal_rate_reduction(
     reduction : float
         Rate reduction in nats.
 
+    Raises
+    ------
+    ValueError
+        If a rank is not between 1 and the size of its class, or they sum to more than
+        `n_features`.
+
     References
     ----------
     .. [1] Yu, Chan, You, Song, Ma (2020). Learning diverse and discriminative
@@ -150,6 +156,17 @@ def optimal_rate_reduction(
     4.5267287...
     """
     n_samples = sum(class_sizes)
+    for size, rank in zip(class_sizes, ranks, strict=True):
+        if not 1 <= rank <= size:
+            raise ValueError(
+                f"ranks: a class of {size} samples cannot have rank {rank}; it must be "
+                f"from 1 to {size}."
+            )
+    if sum(ranks) > n_features:
+        raise ValueError(
+            f"ranks sum to {sum(ranks)}, but orthogonal classes have only "
+            f"n_features={n_features} dimensions to share."
+        )
     return sum(
         rank
         / 2

@@ -7,6 +7,30 @@ from sklearn_whitebox.functional._arrays import accepts_arrays
 
 # Below this mean eigenvalue the Cholesky factor of I + G rounds to I.
 _TINY = 1e-8
+# Beyond this condition a Gram matrix in float32 has lost the small eigenvalues.
+_FINE = 1e5
+
+
+def accumulable(Z: Tensor, scale: float | Tensor) -> Tensor:
+    """Return `Z` in a precision in which its scaled Gram matrix can be formed.
+
+    Parameters
+    ----------
+    Z : Tensor of shape (..., n_samples, n_features)
+        Matrix, real.
+    scale : float or Tensor of shape (...)
+        Factor of the Gram matrix.
+
+    Returns
+    -------
+    Z : Tensor of shape (..., n_samples, n_features)
+        In float64 where the condition of identity plus scaled Gram calls for it.
+    """
+    if Z.dtype != torch.float32 or Z.numel() == 0:
+        return Z
+    # The trace bounds the largest eigenvalue.
+    trace = scale * Z.detach().square().sum((-2, -1))
+    return Z.double() if float(torch.as_tensor(trace).max()) > _FINE else Z
 
 
 def logdet_identity_plus_gram(Z: Tensor, scale: float | Tensor) -> Tensor:
@@ -26,11 +50,14 @@ def logdet_identity_plus_gram(Z: Tensor, scale: float | Tensor) -> Tensor:
 
     Notes
     -----
-    Costs O(n d min(n, d)). The determinants of :math:`I + sZ^\top Z` and
+    Costs O(n d min(n, d)); float32 is accumulated in float64 where the condition calls
+    for it. The determinants of :math:`I + sZ^\top Z` and
     :math:`I + sZZ^\top` are equal, so the smaller Gram matrix is factorised. It is at
     least the identity, so Cholesky needs no jitter; where rounding still breaks it, the
     eigenvalues are used, and so they are where the rate is too small for Cholesky.
     """
+    dtype = Z.dtype
+    Z = accumulable(Z, scale)
     n_samples, n_features = Z.shape[-2:]
     gram = Z.mT @ Z if n_features <= n_samples else Z @ Z.mT
     side = gram.shape[-1]
@@ -43,8 +70,8 @@ def logdet_identity_plus_gram(Z: Tensor, scale: float | Tensor) -> Tensor:
     factor, failed = torch.linalg.cholesky_ex(identity + gram)
     if bool(failed.any()) or bool((mean_eigenvalue < _TINY).any()):
         eigenvalues = torch.linalg.eigvalsh((gram + gram.mT) / 2)
-        return torch.log1p(eigenvalues.clamp_min(0)).sum(-1)
-    return 2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        return torch.log1p(eigenvalues.clamp_min(0)).sum(-1).to(dtype)
+    return 2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1).to(dtype)
 
 
 def inverse_identity_plus_gram(Z: Tensor, scale: float | Tensor) -> Tensor:
@@ -66,10 +93,17 @@ def inverse_identity_plus_gram(Z: Tensor, scale: float | Tensor) -> Tensor:
     -----
     Costs O(n d² + d³).
     """
+    dtype = Z.dtype
+    Z = accumulable(Z, scale)
     scale = torch.as_tensor(scale, dtype=Z.dtype, device=Z.device)
+    gram = scale[..., None, None] * (Z.mT @ Z)
     identity = torch.eye(Z.shape[-1], dtype=Z.dtype, device=Z.device)
-    factor = torch.linalg.cholesky(identity + scale[..., None, None] * (Z.mT @ Z))
-    return torch.cholesky_inverse(factor)
+    factor, failed = torch.linalg.cholesky_ex(identity + gram)
+    if bool(failed.any()):
+        values, vectors = torch.linalg.eigh((gram + gram.mT) / 2)
+        damped = vectors / (1 + values.clamp_min(0))[..., None, :]
+        return (damped @ vectors.mT).to(dtype)
+    return torch.cholesky_inverse(factor).to(dtype)
 
 
 @accepts_arrays

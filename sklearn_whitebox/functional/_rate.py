@@ -7,6 +7,7 @@ from torch import Tensor
 
 from sklearn_whitebox.functional._arrays import accepts_arrays
 from sklearn_whitebox.functional._linalg import (
+    accumulable,
     inverse_identity_plus_gram,
     logdet_identity_plus_gram,
 )
@@ -256,7 +257,7 @@ def rate_reduction_gradient(
     """
     Z = _check(Z, distortion, batched=False)
     n_samples, n_features = Z.shape
-    alpha = n_features / (n_samples * distortion)
+    alpha = n_features / (max(n_samples, 1) * distortion)
     gradient = _expand(Z, alpha)
     labels = torch.as_tensor(memberships, device=Z.device)
     if labels.ndim == 1:
@@ -350,10 +351,13 @@ def _check_length(Z: Tensor, memberships: Tensor) -> None:
 
 def _expand(Z: Tensor, scale: float) -> Tensor:
     """Return s Z (I + s Z'Z)^{-1}, on the smaller side (push-through identity)."""
+    fine = accumulable(Z, scale)
     n_samples, n_features = Z.shape[-2:]
     if n_samples >= n_features:
-        return scale * Z @ inverse_identity_plus_gram(Z, scale)
-    return scale * inverse_identity_plus_gram(Z.mT, scale) @ Z
+        product = scale * fine @ inverse_identity_plus_gram(fine, scale)
+    else:
+        product = scale * inverse_identity_plus_gram(fine.mT, scale) @ fine
+    return product.to(Z.dtype)
 
 
 def _soft_columns(Z: Tensor, memberships: Tensor) -> list[tuple[Tensor, Tensor]]:
@@ -366,6 +370,12 @@ def _soft_columns(Z: Tensor, memberships: Tensor) -> list[tuple[Tensor, Tensor]]
     memberships = memberships.to(Z.dtype)
     if bool((memberships < 0).any()):
         raise ValueError("memberships must not be negative.")
+    sums = memberships.detach().sum(1)
+    if bool(((sums - 1).abs() > 1e-3).any()):
+        raise ValueError(
+            "the rows of memberships must sum to one; one of them sums to "
+            f"{float(sums[(sums - 1).abs().argmax()]):.4g}."
+        )
     negligible = 1e-12 * Z.shape[0]
     return [(c.sum(), c) for c in memberships.unbind(1) if c.sum() > negligible]
 

@@ -119,7 +119,11 @@ def variational_coding_rate(
     bases = torch.as_tensor(bases, dtype=Z.dtype, device=Z.device)
     memberships = torch.as_tensor(memberships, device=Z.device)
     if memberships.ndim == 1:
-        memberships = torch.nn.functional.one_hot(memberships, len(bases))
+        if bool((memberships < 0).any()) or bool((memberships >= len(bases)).any()):
+            raise ValueError(
+                f"memberships must be labels from 0 to {len(bases) - 1}, one per basis."
+            )
+        memberships = torch.nn.functional.one_hot(memberships.long(), len(bases))
     memberships = memberships.to(Z.dtype)
     _check_length(Z, memberships)
     mass = memberships.sum(0)

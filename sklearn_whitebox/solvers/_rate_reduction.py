@@ -7,7 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sklearn_whitebox.functional._linalg import accumulable
 from sklearn_whitebox.solvers._train import TrainResult, TrainSettings, train
+
+# Rows whose activations the final moments of batch normalisation are taken from.
+_SETTLING_ROWS = 16384
 
 
 def rate_and_expansion(Z: Tensor, scale: float) -> tuple[Tensor, Tensor]:
@@ -26,15 +30,24 @@ def rate_and_expansion(Z: Tensor, scale: float) -> tuple[Tensor, Tensor]:
         In nats.
     gradient : Tensor of shape (n_samples, n_features)
         Gradient :math:`sZ(I + sZ^\top Z)^{-1}`.
+
+    Raises
+    ------
+    FloatingPointError
+        If `Z` is not finite.
     """
+    dtype = Z.dtype
+    Z = accumulable(Z, scale)
     n_samples, n_features = Z.shape
     tall = n_samples >= n_features
     gram = Z.mT @ Z if tall else Z @ Z.mT
     identity = torch.eye(gram.shape[0], dtype=Z.dtype, device=Z.device)
-    factor = torch.linalg.cholesky(identity + scale * gram)
+    factor, failed = torch.linalg.cholesky_ex(identity + scale * gram)
+    if bool(failed):
+        raise FloatingPointError("the features of the encoder are no longer finite")
     inverse = torch.cholesky_inverse(factor)
     gradient = scale * (Z @ inverse if tall else inverse @ Z)
-    return factor.diagonal().log().sum(), gradient
+    return factor.diagonal().log().sum().to(dtype), gradient.to(dtype)
 
 
 class RateReductionLoss(torch.autograd.Function):
@@ -218,10 +231,12 @@ def _apply(Z: Tensor, groups: list[Tensor], distortion: float) -> Tensor:
 
 
 def _settle_batch_norm(module: nn.Module, X: Tensor) -> None:
-    """Replace running moments by those of the whole training set at the final weights.
+    """Replace running moments by those of the training set at the final weights.
 
     The running averages lag behind the weights and mix batches of all ages.
     """
+    # Evenly spaced rows bound the memory, and their moments serve as well.
+    X = X[:: -(-len(X) // _SETTLING_ROWS)]
     norms = [
         m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)
     ]

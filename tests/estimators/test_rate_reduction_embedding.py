@@ -150,7 +150,92 @@ def test_bad_input_is_named(wine):
         RateReductionEmbedding(early_stopping=True).fit(X[:4], [0, 1, 2, 3])
     with pytest.raises(ValueError, match="range of float32"):
         RateReductionEmbedding(standardize=False).fit(X * 1e40, y)
-    with pytest.raises(ValueError, match="Gram matrix overflows"):
+    with pytest.raises(ValueError, match="overflow float64"):
         RateReductionEmbedding().fit(X * 1e200, y)
-    with pytest.raises(ValueError, match="device='nonsense'"):
-        RateReductionEmbedding(device="nonsense").fit(X, y)
+    with pytest.raises(ValueError, match="square is lost in float64"):
+        RateReductionEmbedding().fit(X * 1e-200, y)
+    for device in ("nonsense", "meta"):
+        with pytest.raises(ValueError, match=f"device='{device}'"):
+            RateReductionEmbedding(device=device).fit(X, y)
+    for widths in [(0,), (-3,), (10.5,), ("a",)]:
+        with pytest.raises(ValueError, match="hidden_layer_sizes="):
+            RateReductionEmbedding(hidden_layer_sizes=widths).fit(X, y)
+    with pytest.raises(ValueError, match="Training diverged"):
+        RateReductionEmbedding(learning_rate=1e30).fit(X, y)
+    with pytest.raises(ValueError, match=r"batches of .* needs .* GiB"):
+        RateReductionEmbedding(10**6, hidden_layer_sizes=(3,)).fit(X, y)
+
+
+def too_wide(n_features, n_components):
+    return torch.nn.utils.skip_init(torch.nn.Linear, n_features, n_components + 1)
+
+
+def too_narrow_input(n_features, n_components):
+    return torch.nn.utils.skip_init(torch.nn.Linear, n_features + 1, n_components)
+
+
+def no_module(n_features, n_components):
+    return None
+
+
+@pytest.mark.parametrize(
+    ("encoder", "error", "message"),
+    [
+        (too_wide, ValueError, "must map them to"),
+        (too_narrow_input, ValueError, "cannot map float32 rows of 13 features"),
+        (no_module, TypeError, "must return a torch.nn.Module"),
+    ],
+)
+def test_encoders_of_the_wrong_shape_are_refused(wine, encoder, error, message):
+    X, _, y, _ = wine
+    with pytest.raises(error, match=message):
+        RateReductionEmbedding(3, encoder=encoder).fit(X, y)
+
+
+def test_parameters_set_after_fit_do_not_break_the_model(wine):
+    X, _, y, _ = wine
+    embedding = RateReductionEmbedding(3, max_iter=2, random_state=0).fit(X, y)
+    Z = embedding.transform(X)
+    embedding.set_params(encoder="linear", hidden_layer_sizes=(5,))
+    np.testing.assert_array_equal(embedding.transform(X), Z)
+
+
+def test_float32_columns_far_from_zero_are_standardised(rng):
+    X = (1000 + rng.normal(size=(400_000, 2))).astype(np.float32)
+    y = (X[:, 0] > 1000).astype(int)
+    embedding = RateReductionEmbedding(
+        2, max_iter=1, hidden_layer_sizes=(2,), batch_size=100_000, random_state=0
+    ).fit(X, y)
+    np.testing.assert_allclose(embedding.mean_, 1000, atol=0.01)
+    np.testing.assert_allclose(embedding.scale_, 1, atol=0.01)
+
+
+def test_inverse_keeps_kind_and_type_and_refuses_nan(wine):
+    X, _, y, _ = wine
+    embedding = RateReductionEmbedding(13, encoder="linear", max_iter=2, random_state=0)
+    Z = embedding.fit(X, y).transform(X.astype(np.float32))
+    assert embedding.inverse_transform(Z).dtype == np.float32
+    assert torch.is_tensor(embedding.inverse_transform(torch.from_numpy(Z)))
+    with pytest.raises(ValueError, match="NaN"):
+        embedding.inverse_transform(np.full((1, 13), np.nan))
+
+
+def test_model_of_a_gpu_machine_encodes_on_the_cpu(wine, monkeypatch):
+    X, _, y, _ = wine
+    embedding = RateReductionEmbedding(3, max_iter=2, random_state=0).fit(X, y)
+    Z = embedding.transform(X)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    embedding.set_params(device="cuda")
+    np.testing.assert_array_equal(embedding.transform(X), Z)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_gives_the_features_of_the_cpu(wine):
+    X, _, y, _ = wine
+    features = [
+        RateReductionEmbedding(3, max_iter=5, device=device, random_state=0)
+        .fit(X, y)
+        .transform(X)
+        for device in ("cpu", "cuda")
+    ]
+    np.testing.assert_allclose(*features, atol=1e-2)

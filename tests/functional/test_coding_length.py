@@ -43,6 +43,13 @@ def test_no_random_features_beat_the_optimum(rng):
         assert rate_reduction(Z, y, distortion=0.25) < best
 
 
+def test_impossible_ranks_are_refused():
+    with pytest.raises(ValueError, match="cannot have rank 20"):
+        optimal_rate_reduction([2, 2], 50, [20, 20])
+    with pytest.raises(ValueError, match="only n_features=3 dimensions"):
+        optimal_rate_reduction([5, 5], 3, [2, 2])
+
+
 @pytest.mark.parametrize(("root", "rank"), [(0.9, 4), (1.0, 3), (1.2, 2)])
 def test_coarse_distortion_lowers_the_best_rank(root, rank):
     assert optimal_rank(200, 600, 12, 4, distortion=root**2) == rank

@@ -277,6 +277,21 @@ def test_float32_agrees_with_float64(rng):
     assert float(single) == pytest.approx(coding_rate(Z), rel=1e-4)
 
 
+@pytest.mark.parametrize("distortion", [1e-2, 1e-4, 1e-6, 1e-8])
+def test_float32_rates_stay_accurate_at_fine_distortion(rng, distortion):
+    Z = project_sphere(rng.normal(size=(300, 5)) @ rng.normal(size=(5, 64)))
+    Z = Z.astype(np.float32)
+    y = rng.integers(0, 3, 300)
+    for function in (coding_rate, coding_rate_gradient):
+        exact = function(Z.astype(np.float64), distortion=distortion)
+        np.testing.assert_allclose(
+            function(Z, distortion=distortion), exact, rtol=1e-3, atol=1e-3
+        )
+    exact = rate_reduction_gradient(Z.astype(np.float64), y, distortion=distortion)
+    single = rate_reduction_gradient(Z, y, distortion=distortion)
+    np.testing.assert_allclose(single, exact, atol=3e-3 * np.abs(exact).max())
+
+
 def test_tiny_rates_keep_their_relative_accuracy(rng):
     Z = 1e-7 * rng.normal(size=(50, 4))
     expected = 4 / (2 * 50 * 0.5) * (Z**2).sum()
@@ -306,12 +321,22 @@ def test_bad_shapes_are_named():
         rate_reduction(np.eye(3), [0, 1])
     with pytest.raises(ValueError, match="must not be negative"):
         rate_reduction(np.eye(2), np.array([[2.0, -1.0], [0.5, 0.5]]))
+    with pytest.raises(ValueError, match="must sum to one"):
+        rate_reduction(np.eye(4), np.full((4, 2), 2.0))
+    with pytest.raises(ValueError, match="labels from 0 to 1"):
+        variational_coding_rate(np.eye(3), [0, 1, 2], np.stack([np.eye(3)] * 2))
     with pytest.raises(ValueError, match="empty class"):
         membership_gradient(np.eye(2), np.array([[1.0, 0.0], [1.0, 0.0]]))
 
 
 def test_noise_distortion_is_its_mean_squared_norm():
     assert distortion_from_noise(0.1, 50) == pytest.approx(0.5)
+
+
+def test_gradients_of_no_rows_are_empty():
+    empty = np.zeros((0, 3))
+    assert coding_rate_gradient(empty).shape == (0, 3)
+    assert rate_reduction_gradient(empty, np.zeros(0, dtype=int)).shape == (0, 3)
 
 
 def test_batches_of_matrices_are_coded_one_by_one(rng):
