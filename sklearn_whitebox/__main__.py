@@ -86,7 +86,7 @@ def main(arguments=None):
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted; nothing was written", file=sys.stderr)
+        print("interrupted; no results were written", file=sys.stderr)
         return 130
     print(format_report(results))
     print(f"Results are in {options.output}/")

@@ -1,8 +1,28 @@
 """One adapter between solver loops and scikit-learn's callbacks."""
 
 import logging
+import sys
 
+
+class _StandardError(logging.StreamHandler):
+    """Write to whatever the standard error stream is at the time."""
+
+    @property
+    def stream(self):
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, value):
+        pass
+
+
+# `verbose` alone decides what is said, so the logger has a level and a handler of its
+# own; replace the handler to send the lines elsewhere.
 logger = logging.getLogger("sklearn_whitebox")
+if not logger.handlers:
+    logger.addHandler(_StandardError())
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
 
 
 class Progress:

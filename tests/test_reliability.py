@@ -1,6 +1,7 @@
 """What every estimator promises beyond scikit-learn's own checks."""
 
 import copy
+import logging
 import multiprocessing
 import os
 import pickle
@@ -343,6 +344,19 @@ def test_newer_state_is_refused_and_other_versions_warn(make, data):
         newer.__setstate__({**state, "_whitebox_format": 99})
     with pytest.warns(UserWarning, match="was saved by sklearn_whitebox 0.0.0"):
         newer.__setstate__({**state, "_whitebox_version": "0.0.0"})
+
+
+@pytest.mark.parametrize("level", ["WARNING", "DEBUG"])
+def test_verbose_speaks_whatever_logging_is_set_to(make, data, capsys, level):
+    logging.basicConfig(level=level)
+    try:
+        make().set_params(verbose=2).fit(*data)
+        assert type(make()).__name__ in capsys.readouterr().err
+        make().set_params(verbose=0).fit(*data)
+        assert not capsys.readouterr().err
+    finally:
+        logging.getLogger().handlers.clear()
+        logging.getLogger().setLevel(logging.WARNING)
 
 
 def test_callbacks_see_every_iteration(make, data):

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from sklearn.compose import ColumnTransformer
@@ -13,6 +14,8 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 
 from sklearn_whitebox._optional import require
 
+# Larger entries overflow when squared and summed.
+_LARGEST = 1e100
 # Texts beyond this many per column share one indicator.
 _MAX_CATEGORIES = 30
 
@@ -35,7 +38,7 @@ class Problem:
         Class labels.
     preprocessor : transformer
         Unfitted; turns `X` into finite numbers. Fitted anew on the training rows of
-        every fold.
+        every fold; only the unit of pixels is one constant for all rows.
     image_shape : tuple of int or None
         (height, width) or (height, width, channels) if rows are images.
     notes : list of str
@@ -86,12 +89,12 @@ def load_problem(data=None, *, target=None, image_shape=None, cv=5):
         if not path.is_file():
             raise DataError(f"There is no file {path}.")
         readers = {".csv": _read_csv, ".parquet": _read_parquet, ".npz": _read_npz}
-        if path.suffix not in readers:
+        if path.suffix.lower() not in readers:
             raise DataError(
                 f"{path.name} ends in {path.suffix or 'nothing'}; "
                 "give a .csv, .parquet or .npz file."
             )
-        X, y, found_shape = readers[path.suffix](path, target)
+        X, y, found_shape = readers[path.suffix.lower()](path, target)
         name, image_shape = path.name, image_shape or found_shape
     notes = []
     X, y = _drop_unlabelled(X, y, notes)
@@ -113,8 +116,20 @@ def _read_csv(path, target):
     pandas = require("pandas", extra="dataframe", purpose="Reading a .csv file")
     try:
         table = pandas.read_csv(path)
+        header = pandas.read_csv(path, header=None, nrows=1, dtype=str)
     except (ValueError, UnicodeDecodeError) as error:  # pandas' errors derive from it
-        raise DataError(f"{path.name} is not a readable CSV file ({error}).") from error
+        reason = " ".join(str(error).split())
+        raise DataError(
+            f"{path.name} is not a readable CSV file ({reason})."
+        ) from error
+    names = header.iloc[0].dropna()
+    if names.duplicated().any():
+        twice = names[names.duplicated()].iloc[0]
+        raise DataError(f"{path.name} has two columns named {twice!r}; rename one.")
+    if len(table.columns) == 1 and ";" in str(table.columns[0]):
+        raise DataError(
+            f"{path.name} seems to be separated by semicolons; separate by commas."
+        )
     return _split_table(table, path, target)
 
 
@@ -146,7 +161,7 @@ def _read_npz(path, target):
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}
-    except (ValueError, OSError, EOFError) as error:
+    except (ValueError, OSError, EOFError, TypeError, BadZipFile) as error:
         raise DataError(
             f"{path.name} is not a readable .npz file of arrays."
         ) from error
@@ -186,6 +201,11 @@ def _drop_unlabelled(X, y, notes):
 def _check_labels(y, cv, name):
     if len(y) == 0:
         raise DataError("The data have no labelled row.")
+    if y.dtype.kind not in "biufSUO":
+        raise DataError(
+            f"{name!r} holds {y.dtype} entries; a comparison needs class labels, "
+            "numbers or text."
+        )
     classes, counts = np.unique(y, return_counts=True)
     if len(classes) == 1:
         raise DataError(
@@ -247,6 +267,12 @@ def _check_matrix(X):
 def _check_infinite(values, name):
     if np.isinf(values).any():
         raise DataError(f"{name} has infinite entries; replace them or leave them out.")
+    largest = float(np.nanmax(np.abs(values), initial=0))
+    if largest > _LARGEST:
+        raise DataError(
+            f"{name} has entries as large as {largest:.2g}, whose squares overflow; "
+            "give it in another unit."
+        )
 
 
 def _scale_pixels(X, notes):

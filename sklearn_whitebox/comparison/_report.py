@@ -10,6 +10,7 @@ from sklearn.base import clone
 
 from sklearn_whitebox._optional import require
 from sklearn_whitebox.comparison._contestants import OURS, clusterings, embeddings
+from sklearn_whitebox.comparison._data import DataError
 from sklearn_whitebox.display import (
     AffinityDisplay,
     AtomsDisplay,
@@ -17,6 +18,14 @@ from sklearn_whitebox.display import (
     ScoreTimeDisplay,
 )
 
+_FILES = (
+    "affinity.png",
+    "atoms.png",
+    "compare.json",
+    "compare.md",
+    "rate_reduction.png",
+    "scores.png",
+)
 _TITLES = {
     "embeddings": "Embeddings before the same classifiers (accuracy)",
     "classifiers": "Classifiers",
@@ -164,9 +173,12 @@ def write_report(results, problem, y, settings, output, names, say):
         Takes progress messages.
     """
     output = Path(output)
-    output.mkdir(parents=True, exist_ok=True)
-    # Beside the final files, so that moving them there is one step on one disk.
-    work = Path(tempfile.mkdtemp(prefix=".partial-", dir=output))
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        # Beside the final files, so that moving them there is one step on one disk.
+        work = Path(tempfile.mkdtemp(prefix=".partial-", dir=output))
+    except OSError as error:
+        raise DataError(f"--output {output} cannot be written ({error}).") from error
     try:
         (work / "compare.json").write_text(json.dumps(results, indent=1) + "\n")
         (work / "compare.md").write_text(format_report(results))
@@ -174,9 +186,14 @@ def write_report(results, problem, y, settings, output, names, say):
             _draw(results, problem, y, settings, work, names)
         except ImportError as error:
             say(f"No figures: {error}")
-        for path in sorted(work.iterdir()):
-            path.replace(output / path.name)
-            say(f"wrote {output / path.name}")
+        written = [path.name for path in sorted(work.iterdir())]
+        for name in _FILES:
+            if name not in written:  # of an earlier comparison
+                (output / name).unlink(missing_ok=True)
+        for name in written:
+            (work / name).replace(output / name)
+        for name in written:
+            say(f"wrote {output / name}")
     finally:
         shutil.rmtree(work, ignore_errors=True)
 

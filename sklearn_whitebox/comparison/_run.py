@@ -5,6 +5,7 @@ import platform
 import sys
 import time
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -16,6 +17,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_info
 
+from sklearn_whitebox._array import resolve_device
 from sklearn_whitebox.comparison import _tasks
 from sklearn_whitebox.comparison._contestants import (
     Settings,
@@ -98,8 +100,7 @@ def compare(
     listed with its error and does not stop the others.
     """
     check_names(estimators)
-    if cv < 2:
-        raise DataError(f"--cv {cv} is too small; at least 2 folds are needed.")
+    _check_settings(cv, n_jobs, device, output, random_state)
     problem = load_problem(data, target=target, image_shape=image_shape, cv=cv)
     if quick:
         problem, cv = _shorten(problem, cv, random_state)
@@ -134,13 +135,40 @@ def compare(
         for record in Parallel(n_jobs=n_jobs, return_as="generator")(jobs):
             records.append(record)
             say.step(record)
-    if _wanted(estimators, "RateReductionEmbedding"):
+    if _wanted(estimators, "RateReductionEmbedding") and not any(
+        "error" in r
+        for r in results["embeddings"]
+        if r["method"] == "RateReductionEmbedding"
+    ):
         results["grid_search"] = _grid_search(problem, y, settings, folds, n_jobs, say)
         results["rate_curve"] = _rate_curve(problem, y, settings, splits[0], say)
+    _check_any_success(results)
     results["seconds"] = time.perf_counter() - start
     if output is not None:
         write_report(results, problem, y, settings, output, estimators, say)
     return results
+
+
+def _check_settings(cv, n_jobs, device, output, seed):
+    """Refuse what would only fail after minutes of work."""
+    if cv < 2:
+        raise DataError(f"--cv {cv} is too small; at least 2 folds are needed.")
+    if n_jobs == 0:
+        raise DataError("--n-jobs 0 means nothing; give 1 or more, or -1 for all.")
+    # Clusterings count on from the seed.
+    if not 0 <= seed < 2**32 - 3:
+        raise DataError(f"--seed {seed} must be between 0 and {2**32 - 4}.")
+    try:
+        resolve_device(device)
+    except ValueError as error:
+        raise DataError(f"--device: {error}") from error
+    if output is None:
+        return
+    folder = Path(output)
+    while not folder.exists():
+        folder = folder.parent
+    if not str(output) or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise DataError(f"--output {output}: {folder} is no folder one can write to.")
 
 
 class _Reporter:
@@ -169,6 +197,15 @@ class _Reporter:
             f"  [{self._done}/{self._total}] {record['method']}, "
             f"{where} {record[where]}: {outcome}"
         )
+
+
+def _check_any_success(results):
+    tasks = [
+        results[t] for t in ("embeddings", "classifiers", "clusterings") if t in results
+    ]
+    records = [record for records in tasks for record in records]
+    if all("error" in record for record in records):
+        raise DataError(f"Every method failed, first with {records[0]['error']}")
 
 
 def _wanted(names, name):

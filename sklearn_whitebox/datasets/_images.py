@@ -160,6 +160,11 @@ def _read(folder, name):
             parts = []
             for path in paths:
                 with np.load(path, allow_pickle=False) as archive:
+                    if not {"X", "y"} <= set(archive.files):
+                        raise ValueError(
+                            f"{path} must hold arrays X and y; it holds "
+                            f"{archive.files}."
+                        )
                     parts.append((archive["X"], archive["y"]))
             X = np.concatenate([X.reshape(len(X), -1) for X, _ in parts])
             return X.astype(np.uint8), np.concatenate([y for _, y in parts])

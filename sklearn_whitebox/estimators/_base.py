@@ -1,7 +1,6 @@
 """What every estimator of this package shares. Think twice before adding to it."""
 
 import functools
-import logging
 import warnings
 from importlib.metadata import PackageNotFoundError, version
 
@@ -52,7 +51,6 @@ def all_or_nothing(*, prefer_skip_nested_validation=True):
                 fork_guard(),
                 torch.inference_mode(False),
                 torch.enable_grad(),
-                _log_to_console(estimator),
             ):
                 try:
                     return validated(estimator, *args, **kwargs)
@@ -64,29 +62,6 @@ def all_or_nothing(*, prefer_skip_nested_validation=True):
         return fit
 
     return decorate
-
-
-class _log_to_console:
-    """Show the package's progress lines while ``verbose`` asks for them."""
-
-    def __init__(self, estimator):
-        self._verbose = bool(getattr(estimator, "verbose", 0))
-        self._logger = logging.getLogger("sklearn_whitebox")
-
-    def __enter__(self):
-        # Whoever has configured logging decides; else a handler is lent for the fit.
-        self._handler = None
-        if self._verbose and not self._logger.hasHandlers():
-            self._handler = logging.StreamHandler()
-            self._handler.setFormatter(logging.Formatter("%(message)s"))
-            self._level = self._logger.level
-            self._logger.addHandler(self._handler)
-            self._logger.setLevel(logging.INFO)
-
-    def __exit__(self, *error):
-        if self._handler is not None:
-            self._logger.removeHandler(self._handler)
-            self._logger.setLevel(self._level)
 
 
 class WhiteboxVersionWarning(InconsistentVersionWarning):

@@ -106,6 +106,20 @@ def test_missing_and_unreadable_files_are_refused(tmp_path):
         load_problem(tmp_path / "table.txt", target="b")
 
 
+def test_misread_tables_are_refused(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("a,b,b\n1,2,x\n")
+    with pytest.raises(DataError, match="two columns named 'b'"):
+        load_problem(path, target="b")
+    path.write_text("a;b\n1;2\n")
+    with pytest.raises(DataError, match="separated by semicolons"):
+        load_problem(path, target="b")
+    path.write_text("a,b\n1,2\n1,2,3,4\n")
+    with pytest.raises(DataError, match="not a readable CSV") as caught:
+        load_problem(path, target="b")
+    assert "\n" not in str(caught.value)
+
+
 def test_arrays_must_fit_together(tmp_path):
     np.savez(tmp_path / "a.npz", X=np.eye(3), y=[0, 1])
     with pytest.raises(DataError, match="one row of X for each entry of y"):
@@ -113,6 +127,16 @@ def test_arrays_must_fit_together(tmp_path):
     np.savez(tmp_path / "b.npz", X=np.eye(3))
     with pytest.raises(DataError, match="no array 'y'; it has 'X'"):
         load_problem(tmp_path / "b.npz")
+    np.save(tmp_path / "plain.npy", np.eye(3))
+    (tmp_path / "plain.npy").rename(tmp_path / "plain.npz")
+    with pytest.raises(DataError, match=r"not a readable \.npz"):
+        load_problem(tmp_path / "plain.npz")
+    np.savez(tmp_path / "huge.npz", X=np.full((4, 2), 1e300), y=[0, 0, 1, 1])
+    with pytest.raises(DataError, match="whose squares overflow"):
+        load_problem(tmp_path / "huge.npz", cv=2)
+    np.savez(tmp_path / "complex.npz", X=np.eye(4), y=np.array([0, 0, 1j, 1j]))
+    with pytest.raises(DataError, match="holds complex128 entries"):
+        load_problem(tmp_path / "complex.npz", cv=2)
     np.savez(tmp_path / "c.npz", X=np.array([["a"]] * 4), y=[0, 0, 1, 1])
     with pytest.raises(DataError, match="where numbers are needed"):
         load_problem(tmp_path / "c.npz", cv=2)
@@ -211,15 +235,61 @@ def test_a_failing_method_is_listed_and_does_not_stop_the_others(monkeypatch):
 
 
 def test_interruption_writes_nothing(monkeypatch, tmp_path, capsys):
-    from sklearn_whitebox.comparison import _run
+    from sklearn_whitebox.comparison import _report
 
     def interrupt(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_run, "_plan", interrupt)
-    assert main(["compare", "--quick", "--output", str(tmp_path / "out")]) == 130
-    assert "nothing was written" in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
+    # The latest moment: all is computed, and the first files are made.
+    monkeypatch.setattr(_report, "_draw", interrupt)
+    words = ["compare", "--quick", "--estimators", "PCA", "--output", str(tmp_path)]
+    assert main(words) == 130
+    assert "no results were written" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_figures_of_an_earlier_comparison_do_not_stay(tmp_path):
+    pytest.importorskip("matplotlib").use("Agg")
+    (tmp_path / "atoms.png").write_text("old")
+    (tmp_path / "mine.txt").write_text("kept")
+    compare(quick=True, estimators=["PCA"], output=tmp_path, verbose=0)
+    assert not (tmp_path / "atoms.png").exists()
+    assert (tmp_path / "mine.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--seed", "-1"], "--seed -1 must be between"),
+        (["--seed", "99999999999"], "must be between"),
+        (["--n-jobs", "0"], "--n-jobs 0 means nothing"),
+        (["--cv", "1"], "--cv 1 is too small"),
+        (["--device", "nonsense"], "device='nonsense' cannot be used here"),
+        (["--estimators", "PAC"], "knows no 'PAC'"),
+        (["--target", "y"], "give --data, too"),
+        (["--data", "nowhere.csv"], "There is no file nowhere.csv"),
+    ],
+)
+def test_bad_settings_end_in_a_sentence_before_any_work(words, sentence, capsys):
+    assert main(["compare", *words]) == 2
+    said = capsys.readouterr().err.strip()
+    assert sentence in said
+    assert len(said.splitlines()) == 1
+
+
+def test_results_cannot_go_into_a_file(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    for folder in ("file", "file/below"):
+        assert main(["compare", "--output", str(tmp_path / folder)]) == 2
+        assert "no folder one can write to" in capsys.readouterr().err
+
+
+def test_comparison_without_a_success_is_an_error(monkeypatch):
+    from sklearn.decomposition import PCA
+
+    monkeypatch.setattr(PCA, "fit", None)
+    with pytest.raises(DataError, match="Every method failed, first with TypeError"):
+        compare(quick=True, estimators=["PCA"], verbose=0)
 
 
 @pytest.mark.slow

@@ -51,6 +51,12 @@ def test_wrong_contents_are_refused(tiny, tmp_path):
     assert len(fetch_mnist(data_dir=tmp_path, verify=False).data) == 12
 
 
+def test_files_without_the_arrays_are_refused(tiny, tmp_path):
+    np.savez(tmp_path / "mnist.npz", images=np.zeros(3))
+    with pytest.raises(ValueError, match="must hold arrays X and y"):
+        fetch_mnist(data_dir=tmp_path)
+
+
 def test_downloads_are_cached(tiny, tmp_path, monkeypatch):
     X, y = tiny
     calls = []
