@@ -1,0 +1,69 @@
+"""scikit-learn's own checks, on every public estimator, without expected failures."""
+
+import pytest
+from sklearn.datasets import load_iris
+from sklearn.model_selection import GridSearchCV
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from sklearn_whitebox import (
+    CRATEClassifier,
+    RateReductionEmbedding,
+    SparseDictionaryLearner,
+    SubspaceClusterer,
+    estimators,
+)
+
+# Every algorithm behind a class, small enough for the suite.
+INSTANCES = [
+    CRATEClassifier(
+        n_layers=1,
+        d_token=8,
+        n_heads=2,
+        n_tokens=3,
+        max_iter=20,
+        learning_rate=0.02,
+        early_stopping=True,
+        n_iter_no_change=5,
+    ),
+    RateReductionEmbedding(),
+    RateReductionEmbedding(max_iter=2, hidden_layer_sizes=(4,)),
+    RateReductionEmbedding(encoder="linear", max_iter=2, batch_size=None),
+    SparseDictionaryLearner(),
+    SparseDictionaryLearner(fit_algorithm="msp", whiten=False),
+    SparseDictionaryLearner(fit_algorithm="online", max_iter=20),
+    SparseDictionaryLearner(n_components=4, transform_algorithm="omp"),
+    SparseDictionaryLearner(4, transform_algorithm="threshold", split_sign=True),
+    SubspaceClusterer(method="elastic_net", random_state=0),
+    SubspaceClusterer(method="omp", random_state=0),
+]
+
+
+def test_every_public_estimator_is_checked():
+    checked = {type(estimator).__name__ for estimator in INSTANCES}
+    assert checked == set(estimators.__all__)
+
+
+@parametrize_with_checks(INSTANCES)
+def test_follows_the_contract_of_scikit_learn(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.slow
+@parametrize_with_checks([CRATEClassifier()])
+def test_defaults_follow_the_contract_of_scikit_learn(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize("n_jobs", [None, 2])
+def test_progress_bars_reach_into_a_search(n_jobs, capsys):
+    callback = pytest.importorskip("sklearn.callback")
+    pytest.importorskip("rich")
+    X, y = load_iris(return_X_y=True)
+    search = GridSearchCV(
+        CRATEClassifier(max_iter=2, n_layers=1, random_state=0),
+        {"n_heads": [1, 2]},
+        cv=2,
+        n_jobs=n_jobs,
+    )
+    search.set_callbacks(callback.ProgressBar(max_propagation_depth=2)).fit(X, y)
+    assert "CRATEClassifier - fit" in capsys.readouterr().out
