@@ -6,7 +6,7 @@ Every layer first compresses the tokens against a set of subspaces, a step down 
 dictionary, a proximal step on its other two terms.
 """
 
-from typing import NamedTuple, cast
+from typing import NamedTuple, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -26,20 +26,15 @@ from sklearn_whitebox.modules._tokens import (
     DenseTokens,
     FeatureTokens,
     PatchTokens,
-    PeriodicEncoding,
     uniform_,
 )
 
 _ATTENTIONS = {"mssa": SubspaceAttention, "tssa": StatisticsAttention}
-_DRAWN = (
-    PeriodicEncoding,
-    DenseTokens,
-    FeatureTokens,
-    StatisticsAttention,
-    ISTAStep,
-    OvercompleteStep,
-)
 _SPARSIFIERS = {"ista": ISTAStep, "odl": OvercompleteStep, "mlp": MLPStep}
+
+
+class _Drawn(Protocol):
+    def draw(self, generator: torch.Generator) -> None: ...
 
 
 class LayerTrace(NamedTuple):
@@ -187,6 +182,9 @@ class CRATE(nn.Module):
     def draw(self, generator: torch.Generator) -> None:
         """Draw the initial weights, in place.
 
+        Linear maps and layer norms start as usual; parts with a method ``draw`` then
+        draw their own weights.
+
         Parameters
         ----------
         generator : Generator
@@ -202,8 +200,8 @@ class CRATE(nn.Module):
                 nn.init.ones_(part.weight)
                 nn.init.zeros_(part.bias)
         for part in self.modules():
-            if isinstance(part, _DRAWN):
-                part.draw(generator)
+            if part is not self and hasattr(part, "draw"):
+                cast(_Drawn, part).draw(generator)
         with torch.no_grad():
             if self.position is None:
                 uniform_(self.class_token, self.config.d_token**-0.5, generator)

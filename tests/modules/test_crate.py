@@ -313,6 +313,22 @@ def test_every_parameter_is_drawn():
     assert all(torch.isfinite(p).all() for p in module.parameters())
 
 
+def test_a_part_that_can_draw_is_drawn():
+    class Constant(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.value = torch.nn.Parameter(torch.empty(3))
+
+        def draw(self, generator):
+            torch.nn.init.uniform_(self.value, 2, 3, generator=generator)
+
+    module = _module(n_layers=1)
+    module.layers[0].sparsify = Constant()
+    module.draw(torch.Generator().manual_seed(0))
+    value = module.layers[0].sparsify.value
+    assert ((value >= 2) & (value <= 3)).all()
+
+
 @pytest.mark.parametrize("attention", ["mssa", "tssa"])
 def test_dropout_is_drawn_from_the_generator_it_is_given(attention):
     module = _module(attention=attention, dropout=0.5)
