@@ -105,12 +105,15 @@ class CRATEClassifier(
         Passes without improvement after which early stopping stops. Without it, and
         where a step sees all rows, the training loss is watched instead.
     class_weight : dict, "balanced" or None, default=None
-        Weights of the classes in the loss, times `sample_weight`.
+        Weights of the classes in the loss, times `sample_weight`. ``"balanced"``
+        counts the rows of positive `sample_weight`.
     warm_start : bool, default=False
-        Start from the weights and the scaling of the previous fit.
+        Start from the weights and the scaling of the previous fit. Classes, features
+        and architecture must be the same; the settings of training may differ.
     device : str or torch.device, default="auto"
         Where to compute: ``"cpu"``, ``"cuda"``, … ``"auto"`` takes CUDA if there is one
-        and the work is more than about ten GFLOP. The fitted model is on no device.
+        and the work is more than about ten billion multiply-adds. The fitted model is
+        on no device; where a named CUDA device is missing it predicts on the CPU.
     random_state : int, RandomState instance or None, default=None
         Determines initial weights, held-out rows, order of rows and dropout.
     verbose : int, default=0
@@ -155,7 +158,7 @@ class CRATEClassifier(
     layers and n tokens of width d with the defaults, 16 n d² instead of 2 n d² a layer
     for ``sparsifier="odl"``, without the last term for ``attention="tssa"``; training
     costs three times that. Weights are float32; rows are classified in their own
-    precision, 512 at a time. Training is bitwise reproducible for a given
+    precision, up to 512 at a time. Training is bitwise reproducible for a given
     `random_state` on one machine with one number of threads.
 
     References
@@ -269,7 +272,7 @@ class CRATEClassifier(
         y : array-like of shape (n_samples,)
             Class labels.
         sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights; rows of zero weight are left out.
+            Non-negative weights; rows of zero weight are as good as absent.
 
         Returns
         -------
@@ -331,7 +334,7 @@ class CRATEClassifier(
         Returns
         -------
         y : ndarray of shape (n_samples,)
-            Class labels.
+            Class labels, from `classes_`; a NumPy array for tensors, too.
         """
         logits = infer(self, X, lambda module, rows: module(rows))
         return self.classes_[logits.argmax(1)]
@@ -346,8 +349,8 @@ class CRATEClassifier(
 
         Returns
         -------
-        probabilities : array of shape (n_samples, n_classes)
-            Columns in the order of `classes_`; rows sum to one.
+        probabilities : ndarray or Tensor of shape (n_samples, n_classes)
+            Columns in the order of `classes_`; rows sum to one. A tensor for tensors.
         """
         probabilities = infer(self, X, lambda module, rows: module(rows).softmax(1))
         return restore(probabilities, like=X)
@@ -362,8 +365,9 @@ class CRATEClassifier(
 
         Returns
         -------
-        decision : array of shape (n_samples,) or (n_samples, n_classes)
-            Logits; for two classes the logit of the second minus that of the first.
+        decision : ndarray or Tensor of shape (n_samples,) or (n_samples, n_classes)
+            Logits; for two classes the logit of the second minus that of the first. A
+            tensor for tensors.
         """
         logits = infer(self, X, lambda module, rows: module(rows))
         if len(self.classes_) == 2:
@@ -380,8 +384,9 @@ class CRATEClassifier(
 
         Returns
         -------
-        features : array of shape (n_samples, d_token)
-            Normalised class token of the last layer.
+        features : ndarray or Tensor of shape (n_samples, d_token)
+            Normalised class token of the last layer; a tensor for tensors, unless
+            ``set_output`` asks for a container.
         """
         features = infer(self, X, lambda module, rows: module.pool(rows))
         return restore(features, like=X, estimator=self)
@@ -422,7 +427,7 @@ class CRATEClassifier(
         distortion : float, default=0.01
             Allowed mean squared error per token of unit norm, ε².
         max_samples : int or None, default=256
-            Look at the first so many rows only.
+            Look at the first so many rows only; None looks at all.
 
         Returns
         -------

@@ -36,7 +36,6 @@ def make_config(estimator, n_features, n_classes):
     settings = {
         "n_outputs": n_classes,
         "n_features": n_features,
-        "n_tokens": int(estimator.n_tokens),
         "d_token": int(estimator.d_token),
         "n_layers": int(estimator.n_layers),
         "n_heads": int(estimator.n_heads),
@@ -53,6 +52,8 @@ def make_config(estimator, n_features, n_classes):
             raise ValueError(
                 f"patch_size={estimator.patch_size} needs image_shape=(height, width)."
             )
+        if estimator.tokens == "dense":
+            settings["n_tokens"] = int(estimator.n_tokens)
         return CRATEConfig(tokens=estimator.tokens, **settings)
     shape = check_image_shape(estimator.image_shape, n_features)
     patch_size = estimator.patch_size or default_patch_size(shape)
@@ -127,7 +128,9 @@ def warm_weights(fitted, classes, config):
     if "weights_" not in fitted:
         return None
     same_classes = np.array_equal(fitted["classes_"], classes)
-    if not same_classes or fitted["_architecture"] != vars(config):
+    # Dropout is of the training: it says nothing about the weights.
+    then, now = ({**c, "dropout": 0.0} for c in (fitted["_architecture"], vars(config)))
+    if not same_classes or then != now:
         raise ValueError(
             "warm_start=True needs the classes, features and architecture of the "
             "previous fit; use warm_start=False or clone the estimator."
@@ -164,16 +167,20 @@ def prepare_labels(y, sample_weight, class_weight):
         If a weight is negative, or fewer than two classes have rows to learn from.
     """
     check_classification_targets(y)
-    weight = sample_weight
-    if (weight < 0).any():
+    if (sample_weight < 0).any():
         raise ValueError("sample_weight must not be negative.")
+    kept = sample_weight > 0
+    # Balanced classes are balanced without the rows that are left out.
+    y, weight = y[kept], sample_weight[kept]
     classes, labels = np.unique(y, return_inverse=True)
     if class_weight is not None:
         weight = weight * compute_sample_weight(class_weight, y)
-    kept = weight > 0
-    if len(np.unique(labels[kept])) < 2:
+        positive = weight > 0
+        kept[kept] = positive
+        labels, weight = labels[positive], weight[positive]
+    if len(np.unique(labels)) < 2:
         raise ValueError(
-            "CRATEClassifier needs samples of at least 2 classes with positive "
-            f"weight in the data, but there is only one class: {classes[:1]!r}."
+            "CRATEClassifier needs samples of at least 2 classes with positive weight "
+            f"in the data, but there is only one class: {classes[labels[:1]]!r}."
         )
-    return classes, kept, labels[kept], weight[kept] / weight[kept].mean()
+    return classes, kept, labels, weight / weight.mean()

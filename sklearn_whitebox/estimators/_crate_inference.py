@@ -1,12 +1,18 @@
 """Running the fitted network: what the classifier's inference hands over to."""
 
+import contextlib
+import operator
+
 import numpy as np
 import torch
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_whitebox._array import resolve_device, to_tensor, validate_array
-from sklearn_whitebox._threads import torch_threads
-from sklearn_whitebox.estimators._crate_training import CHUNK, count_multiply_adds
+from sklearn_whitebox._array import inference_device, to_tensor, validate_array
+from sklearn_whitebox._threads import fork_guard, torch_threads
+from sklearn_whitebox.estimators._crate_training import (
+    count_multiply_adds,
+    rows_at_once,
+)
 from sklearn_whitebox.modules._crate import CRATE
 from sklearn_whitebox.modules._crate_statistics import layer_statistics
 from sklearn_whitebox.modules._crate_steps import CRATEConfig
@@ -31,16 +37,12 @@ def infer(estimator, X, function):
         The results, in order.
     """
     check_is_fitted(estimator)
-    X = validate_array(estimator, X, reset=False)
-    config = CRATEConfig(**estimator._architecture)
-    work = count_multiply_adds(CRATE(config, device="meta"))
-    with (
-        torch_threads(min(len(X), CHUNK) * work),
-        torch.inference_mode(False),
-        torch.no_grad(),
-    ):
-        module, inputs = _load(estimator, config, X, len(X) * work)
-        parts = [function(module, part).cpu() for part in inputs.split(CHUNK)]
+    X = _validate(estimator, X)
+    frame = CRATE(CRATEConfig(**estimator._architecture), device="meta")
+    size = min(len(X), rows_at_once(frame))
+    with _inference(size * count_multiply_adds(frame)):
+        module, inputs = _load(estimator, X)
+        parts = [function(module, part).cpu() for part in inputs.split(size)]
         return torch.cat(parts).numpy()
 
 
@@ -69,7 +71,7 @@ def read_attention(estimator, X, layer):
     """
     check_is_fitted(estimator)
     architecture = estimator._architecture
-    n_layers = architecture["n_layers"]
+    n_layers, layer = architecture["n_layers"], operator.index(layer)
     if not -n_layers <= layer < n_layers:
         raise ValueError(
             f"layer={layer} must be in [{-n_layers}, {n_layers - 1}], as the model "
@@ -106,21 +108,40 @@ def measure_layers(estimator, X, *, distortion, max_samples):
     -------
     statistics : dict of str to ndarray
         One row a layer.
+
+    Raises
+    ------
+    ValueError
+        If `max_samples` or `distortion` is not positive.
     """
     check_is_fitted(estimator)
-    X = validate_array(estimator, X, reset=False)[:max_samples]
-    config = CRATEConfig(**estimator._architecture)
-    work = len(X) * count_multiply_adds(CRATE(config, device="meta"))
-    with torch_threads(work), torch.inference_mode(False), torch.no_grad():
-        module, inputs = _load(estimator, config, X, work)
+    if max_samples is not None and operator.index(max_samples) < 1:
+        raise ValueError(f"max_samples={max_samples} must be at least 1, or None.")
+    X = _validate(estimator, X)[:max_samples]
+    frame = CRATE(CRATEConfig(**estimator._architecture), device="meta")
+    with _inference(len(X) * count_multiply_adds(frame)):
+        module, inputs = _load(estimator, X)
         found = layer_statistics(module, inputs, distortion=distortion)
         return {name: value.cpu().numpy() for name, value in found.items()}
 
 
-def _load(estimator, config, X, work):
-    device = resolve_device(estimator.device, work=work)
-    dtype = torch.float32 if X.dtype == np.float32 else torch.float64
+def _validate(estimator, X):
+    with fork_guard():  # half-precision tensors are converted by torch
+        return validate_array(estimator, X, reset=False)
+
+
+@contextlib.contextmanager
+def _inference(work):
+    with torch_threads(work), torch.inference_mode(False), torch.no_grad():
+        yield
+
+
+def _load(estimator, X):
+    config = CRATEConfig(**estimator._architecture)
     module = CRATE(config)
+    work = len(X) * count_multiply_adds(module)
+    device = inference_device(estimator.device, work=work)
+    dtype = torch.float32 if X.dtype == np.float32 else torch.float64
     module.to(device=device, dtype=dtype).eval()
     weights = {name: torch.tensor(w) for name, w in estimator.weights_.items()}
     module.load_state_dict(weights)

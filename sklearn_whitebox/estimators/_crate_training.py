@@ -5,14 +5,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from sklearn import get_config
 
 from sklearn_whitebox._array import check_memory, resolve_device, to_tensor
 from sklearn_whitebox._threads import torch_threads
 from sklearn_whitebox.modules._crate import CRATE
 from sklearn_whitebox.solvers._train import TrainSettings, train
 
-# Rows sent through the network at once when nothing has to be differentiated.
-CHUNK = 512
+# Most rows sent through the network at once when nothing has to be differentiated.
+_CHUNK = 512
 # Up to so many rows a step sees all of them, in their order, in double precision and
 # without dropout: it costs nothing there, and an integer weight is a repetition.
 _FULL_BATCH = 64
@@ -147,7 +148,7 @@ class _Rows:
             torch.nn.functional.cross_entropy(
                 self._module(self._X[part]), self._y[part], reduction="none"
             )
-            for part in rows.split(CHUNK)
+            for part in rows.split(rows_at_once(self._module))
         ]
         weight = self._weight[rows]
         return float(weight @ torch.cat(losses) / weight.sum())
@@ -185,16 +186,39 @@ def _resolve_learning_rate(learning_rate, module):
 
 
 def _check_attention_memory(module, n_rows):
-    config = module.config
-    if config.attention == "mssa":
-        n_tokens = module.tokens.n_tokens + 1
-        per_layer = 4.0 * n_rows * config.n_heads * n_tokens**2
-        check_memory(
-            3 * config.n_layers * per_layer,
-            what=f"Attention among {n_tokens} tokens",
-            remedy="use attention='tssa', a larger patch_size, tokens='dense' or "
-            "a smaller batch_size",
-        )
+    check_memory(
+        3 * module.config.n_layers * n_rows * _attention_bytes(module, 4),
+        what=f"Attention among {module.tokens.n_tokens + 1} tokens",
+        remedy="use attention='tssa', a larger patch_size, tokens='dense' or "
+        "a smaller batch_size",
+    )
+
+
+def _attention_bytes(module, itemsize):
+    """Give the size of the attention weights of a row in a layer."""
+    if module.config.attention != "mssa":
+        return 0.0
+    return float(itemsize * module.config.n_heads * (module.tokens.n_tokens + 1) ** 2)
+
+
+def rows_at_once(module):
+    """Choose how many rows go through the network without being differentiated.
+
+    Parameters
+    ----------
+    module : CRATE
+        Network, on any device.
+
+    Returns
+    -------
+    n_rows : int
+        Up to 512, fewer where their attention would be larger than scikit-learn's
+        ``working_memory``.
+    """
+    # Logits, exponentials and weights live at the same time, in double precision.
+    per_row = 3 * _attention_bytes(module, 8)
+    budget = get_config()["working_memory"] * 2**20
+    return int(min(max(budget // per_row, 1), _CHUNK)) if per_row else _CHUNK
 
 
 def _hold_out(labels, fraction, generator):

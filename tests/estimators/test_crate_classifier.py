@@ -1,3 +1,5 @@
+import multiprocessing
+import os
 import pickle
 import subprocess
 import sys
@@ -7,13 +9,16 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
+from sklearn.exceptions import NotFittedError
 from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklearn_whitebox import CRATEClassifier
+from sklearn_whitebox.estimators import _crate_inference
 
 SMALL = {"n_layers": 1, "d_token": 8, "n_heads": 2, "n_tokens": 3}
 
@@ -159,6 +164,28 @@ def test_an_integer_weight_is_a_repetition_where_a_step_sees_all_rows(rng):
     assert_allclose(weighted.predict_proba(X), repeated.predict_proba(X), rtol=1e-6)
 
 
+@pytest.mark.parametrize("class_weight", [None, "balanced", {0: 1.0, 1: 5.0, 2: 1.0}])
+@pytest.mark.parametrize("n_rows", [30, 150])
+def test_rows_of_zero_weight_are_as_good_as_absent(n_rows, class_weight):
+    X, y = load_iris(return_X_y=True)
+    rows = np.arange(len(y))[:: len(y) // n_rows]
+    X, y = X[rows], y[rows]
+    weight = np.ones(len(y))
+    weight[np.flatnonzero(y == 1)[3:]] = 0
+    settings = {"max_iter": 20, "class_weight": class_weight}
+    model = _small(**settings).fit(X, y, sample_weight=weight)
+    without = _small(**settings).fit(X[weight > 0], y[weight > 0])
+    assert_array_equal(model.predict_proba(X), without.predict_proba(X))
+
+
+def test_a_class_of_zero_weight_is_as_good_as_absent(wine):
+    X, _, y, _ = wine
+    model = _small(class_weight="balanced").fit(X, y, sample_weight=1.0 * (y != 0))
+    assert_array_equal(model.classes_, [1, 2])
+    without = _small(class_weight="balanced").fit(X[y != 0], y[y != 0])
+    assert_array_equal(model.predict_proba(X), without.predict_proba(X))
+
+
 def test_class_weights_move_the_decision():
     rng = np.random.default_rng(0)
     X = rng.standard_normal((300, 2))
@@ -236,13 +263,28 @@ def test_parameters_changed_after_the_fit_do_not_change_the_model(wine):
     assert_array_equal(model.predict_proba(X_test), expected)
 
 
-def test_tensors_come_back_as_tensors(wine):
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_tensors_come_back_as_tensors_but_labels_as_arrays(wine, n_classes, dtype):
     X, X_test, y, _ = wine
-    model = _small().fit(torch.tensor(X), torch.tensor(y))
+    known = y < n_classes
+    model = _small().fit(torch.tensor(X[known]), torch.tensor(y[known]))
+    rows = torch.tensor(X_test, dtype=dtype)
     for method in ("predict_proba", "decision_function", "transform"):
-        result = getattr(model, method)(torch.tensor(X_test, dtype=torch.float32))
+        result = getattr(model, method)(rows)
         assert isinstance(result, torch.Tensor)
-        assert result.dtype == torch.float32
+        assert result.dtype == dtype
+        assert_array_equal(result.numpy(), getattr(model, method)(rows.numpy()))
+    labels = model.predict(rows)
+    assert isinstance(labels, np.ndarray)
+    assert labels.dtype == model.classes_.dtype
+    assert_array_equal(labels, model.predict(rows.numpy()))
+
+
+def test_string_labels_are_predicted_for_tensors(wine):
+    X, X_test, y, _ = wine
+    model = _small().fit(X, np.array(["red", "rosé", "white"])[y])
+    assert set(model.predict(torch.tensor(X_test))) <= {"red", "rosé", "white"}
 
 
 def test_rows_are_classified_one_by_one_as_together(wine):
@@ -283,6 +325,139 @@ def test_warm_start_goes_on_where_the_last_fit_ended(wine):
         model.set_params(n_layers=2).fit(X, y)
 
 
+def test_warm_start_takes_another_dropout(wine):
+    X, _, y, _ = wine
+    model = _small(warm_start=True, max_iter=15, dropout=0.2).fit(X, y)
+    ended = model.loss_curve_[-1]
+    model.set_params(max_iter=1, dropout=0.0).fit(X, y)
+    assert model.loss_curve_[0] < 1.2 * ended
+
+
+def test_warm_start_ignores_the_number_of_views_where_there_are_none(wine):
+    X, _, y, _ = wine
+    model = _small(warm_start=True, tokens="feature", max_iter=1).fit(X, y)
+    model.set_params(n_tokens=7).fit(X, y)
+    with pytest.raises(ValueError, match="warm_start=True needs"):
+        model.set_params(tokens="dense").fit(X, y)
+
+
+@pytest.mark.parametrize("device", ["cpu", torch.device("cpu"), None])
+def test_the_device_is_a_name_or_a_device_of_torch(wine, device):
+    X, X_test, y, _ = wine
+    model = clone(_small(device=device)).fit(X, y)
+    assert_array_equal(
+        pickle.loads(pickle.dumps(model)).predict_proba(X_test),
+        _small().fit(X, y).predict_proba(X_test),
+    )
+
+
+@pytest.mark.parametrize("device", ["cuda:99", torch.device("cuda", 99)])
+def test_a_model_of_a_missing_gpu_predicts_on_the_cpu(wine, device, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    X, X_test, y, _ = wine
+    model = _small().fit(X, y)
+    expected = model.predict_proba(X_test)
+    model.set_params(device=device)
+    loaded = pickle.loads(pickle.dumps(model))
+    assert_array_equal(loaded.predict_proba(X_test), expected)
+    loaded.layer_statistics(X_test)
+    loaded.attention_maps(X_test)
+    with pytest.raises(ValueError, match="cannot be used here"):
+        loaded.fit(X, y)
+    with pytest.raises(ValueError, match="cannot be used here"):
+        model.set_params(device="nonsense").predict(X_test)
+
+
+def test_the_device_is_chosen_by_the_work_of_the_whole_call(wine, monkeypatch):
+    X, _, y, _ = wine
+    model = _small().fit(X, y)
+    seen = []
+
+    def record(device, *, work):
+        seen.append(work)
+        return torch.device("cpu")
+
+    monkeypatch.setattr(_crate_inference, "inference_device", record)
+    model.predict(X[:1])
+    model.predict(np.tile(X[:1], (1300, 1)))
+    assert seen[1] == 1300 * seen[0]
+
+
+def _classify_in_child(model, X, halves, queue):
+    queue.put(model.predict_proba(X).sum())
+    queue.put(model.layer_statistics(X)["coding_rate"].sum())
+    queue.put(len(model.predict(halves)))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_many_rows_are_classified_in_a_forked_process(wine, dtype):
+    X, _, y, _ = wine
+    # 512 rows at once are so much work that the pool of threads would be used.
+    model = CRATEClassifier(max_iter=1, random_state=0).fit(X, y)
+    rows = np.resize(X, (5000, X.shape[1])).astype(dtype)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        torch.randn(800, 800) @ torch.randn(800, 800)
+        torch.randn(2_000_000).exp()
+        context = multiprocessing.get_context("fork")
+        queue = context.Queue()
+        # The child's own conversion would hang, as nothing guards it.
+        halves = torch.from_numpy(rows).half()
+        arguments = (model, rows, halves, queue)
+        child = context.Process(target=_classify_in_child, args=arguments)
+        child.start()
+        try:
+            assert_allclose(queue.get(timeout=30), 5000, rtol=1e-4)
+            assert np.isfinite(queue.get(timeout=30))
+            assert queue.get(timeout=30) == 5000
+        finally:
+            child.join(timeout=5)
+            child.kill()
+    finally:
+        torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("method", ["predict", "transform", "layer_statistics"])
+def test_inference_on_many_rows_puts_the_threads_back(wine, method):
+    X, _, y, _ = wine
+    model = _small().fit(X, y)
+    before = torch.get_num_threads()
+    getattr(model, method)(np.resize(X, (1500, X.shape[1])))
+    assert torch.get_num_threads() == before
+
+
+def test_inference_before_the_fit_is_refused(wine):
+    for method in ("predict", "attention_maps", "layer_statistics"):
+        with pytest.raises(NotFittedError):
+            getattr(CRATEClassifier(), method)(wine[0])
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"max_samples": 0}, ValueError, "max_samples=0 must be"),
+        ({"max_samples": -3}, ValueError, "max_samples=-3 must be"),
+        ({"max_samples": 2.5}, TypeError, "integer"),
+        ({"distortion": 0.0}, ValueError, "distortion"),
+    ],
+)
+def test_statistics_of_nothing_are_refused(wine, settings, error, message):
+    X, _, y, _ = wine
+    with pytest.raises(error, match=message):
+        _small(max_iter=1).fit(X, y).layer_statistics(X, **settings)
+
+
+def test_many_tokens_are_read_in_parts_that_fit_the_memory(rng):
+    X = rng.standard_normal((64, 40))
+    model = _small(tokens="feature", max_iter=1).fit(X, np.arange(64) % 2)
+    expected = model.predict_proba(X), model.attention_maps(X)
+    with config_context(working_memory=0.1):
+        assert_allclose(model.predict_proba(X), expected[0], rtol=1e-9)
+        assert_allclose(model.attention_maps(X), expected[1], rtol=1e-9)
+
+
 def test_attention_maps_of_tables_have_one_weight_a_token(wine):
     X, X_test, y, _ = wine
     mssa = _small().fit(X, y).attention_maps(X_test)
@@ -298,6 +473,8 @@ def test_attention_maps_of_images_have_the_shape_of_the_patches(digits):
     assert model.attention_maps(X_test[:7]).shape == (7, 2, 4, 4)
     with pytest.raises(ValueError, match=r"layer=1 must be in \[-1, 0\]"):
         model.attention_maps(X_test, layer=1)
+    with pytest.raises(TypeError, match="integer"):
+        model.attention_maps(X_test, layer=0.5)
 
 
 def test_layer_statistics_have_one_row_a_layer(wine):
