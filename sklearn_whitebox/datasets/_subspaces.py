@@ -31,10 +31,10 @@ def make_union_of_subspaces(
         Dimension of all, or of each subspace.
     noise : float, default=0.0
         Standard deviation of Gaussian noise of each feature. Samples have norm 1 before
-        it is added.
+        it and the offset are added.
     offset : float, default=0.0
-        Distance of the subspaces from the origin, in a random direction each; beyond 0
-        they are affine.
+        Distance of the subspaces from the origin, each in a random direction orthogonal
+        to the subspace; beyond 0 they are affine.
     shuffle : bool, default=True
         Whether to mix the order of the samples.
     random_state : int, RandomState instance or None, default=None
@@ -50,8 +50,8 @@ def make_union_of_subspaces(
     Raises
     ------
     ValueError
-        If a subspace does not fit the space, or the sequences have other lengths than
-        `n_subspaces`.
+        If a subspace does not fit the space, or is all of it in spite of an `offset`,
+        or the sequences have other lengths than `n_subspaces`.
 
     Notes
     -----
@@ -67,13 +67,17 @@ def make_union_of_subspaces(
     sizes = _share_out(n_samples, n_subspaces)
     dims = _per_subspace("subspace_dim", subspace_dim, n_subspaces)
     _check_dims(dims, n_features)
+    if offset and max(dims) == n_features:
+        raise ValueError(
+            f"offset={offset} has no direction to go in: a subspace of dimension "
+            f"{n_features} is all of space; lower subspace_dim or set offset=0."
+        )
     rows = []
     for size, dim in zip(sizes, dims, strict=True):
         basis = _random_basis(rng, n_features, dim)
         codes = rng.normal(size=(size, dim))
         codes /= np.linalg.norm(codes, axis=1, keepdims=True)
-        direction = rng.normal(size=n_features)
-        rows.append(codes @ basis + offset * direction / np.linalg.norm(direction))
+        rows.append(codes @ basis + offset * _normal_direction(rng, basis))
     X = np.vstack(rows)
     X = X + noise * rng.normal(size=X.shape)
     return _finish(X, sizes, rng if shuffle else None)
@@ -178,6 +182,15 @@ def _check_dims(dims, n_features):
 
 def _random_basis(rng, n_features, dim):
     return np.linalg.qr(rng.normal(size=(n_features, dim)))[0].T
+
+
+def _normal_direction(rng, basis):
+    """Draw a unit vector orthogonal to a subspace, or zero if that is everything."""
+    direction = rng.normal(size=basis.shape[1])
+    if len(basis) == basis.shape[1]:
+        return np.zeros_like(direction)
+    direction -= direction @ basis.T @ basis
+    return direction / np.linalg.norm(direction)
 
 
 def _finish(X, sizes, rng):

@@ -26,6 +26,26 @@ def test_affine_subspaces_miss_the_origin():
         assert np.linalg.matrix_rank(rows - rows[0], tol=1e-9) == 2
 
 
+@pytest.mark.parametrize("subspace_dim", [2, 7])
+def test_offset_is_the_distance_from_the_origin(subspace_dim):
+    X, y = make_union_of_subspaces(
+        60, 8, n_subspaces=2, subspace_dim=subspace_dim, offset=3.0, random_state=0
+    )
+    for k in range(2):
+        rows = X[y == k]
+        spread = np.linalg.svd(rows - rows[0])[2][:subspace_dim]
+        nearest = rows[0] - rows[0] @ spread.T @ spread
+        assert np.linalg.norm(nearest) == pytest.approx(3.0)
+        assert_allclose(np.linalg.norm(rows, axis=1), np.sqrt(10))
+
+
+def test_all_of_space_takes_no_offset():
+    with pytest.raises(ValueError, match="is all of space"):
+        make_union_of_subspaces(10, 3, n_subspaces=1, subspace_dim=3, offset=1.0)
+    X, _ = make_union_of_subspaces(10, 3, n_subspaces=1, subspace_dim=3)
+    assert np.linalg.matrix_rank(X) == 3
+
+
 def test_noise_has_the_given_size():
     options = {"n_subspaces": 2, "random_state": 0, "shuffle": False}
     clean, _ = make_union_of_subspaces(4000, 10, **options)
