@@ -17,7 +17,6 @@ from sklearn_whitebox._progress import Progress
 from sklearn_whitebox._random import draw_seed
 from sklearn_whitebox.estimators._base import WhiteboxEstimator, all_or_nothing
 from sklearn_whitebox.functional._dictionary import mutual_coherence
-from sklearn_whitebox.functional._prox import soft_threshold
 from sklearn_whitebox.solvers._atoms import initial_atoms, unit_rows
 from sklearn_whitebox.solvers._dictionary_statistics import DictionaryStatistics
 from sklearn_whitebox.solvers._lasso_encode import lasso_encode
@@ -30,6 +29,10 @@ from sklearn_whitebox.solvers._online_dictionary import (
 
 # Mean excess kurtosis of codes below which sparse atoms cannot be told apart.
 _GAUSSIAN = 0.1
+
+
+def _sum_of_squares(X):
+    return float(np.einsum("ij,ij->", X, X, dtype=np.float64))
 
 
 def _learns_online(estimator):
@@ -239,6 +242,7 @@ class SparseDictionaryLearner(
             For ``"msp"``, if the samples look Gaussian in every direction, or if they
             have fewer dimensions than `n_components`.
         """
+        self._check_signs()
         X = validate_array(self, X)
         generator = np.random.default_rng(draw_seed(self.random_state))
         uses_msp = self._uses_msp(X.shape[1])
@@ -279,8 +283,11 @@ class SparseDictionaryLearner(
         self : SparseDictionaryLearner
             The improved estimator.
         """
+        self._check_signs()
         is_first = not hasattr(self, "components_")
-        X = validate_array(self, X, reset=is_first)
+        # The first batch decides on the precision.
+        given = {} if is_first else {"dtype": self.components_.dtype}
+        X = validate_array(self, X, reset=is_first, **given)
         self._check_memory(X, self.n_components)
         components = self._checked_init(X) if is_first else self.components_
         if components is None:
@@ -289,7 +296,7 @@ class SparseDictionaryLearner(
             components = initial_atoms(X, k, generator)
         components = np.asarray(components, dtype=X.dtype)
         memory = getattr(self, "_memory", None) or {}
-        squares = memory.get("squares", 0.0) + float(np.einsum("ij,ij->", X, X))
+        squares = memory.get("squares", 0.0) + _sum_of_squares(X)
         n_seen = memory.get("n_seen", 0) + len(X)
         alpha = self._online_alpha(squares / n_seen, X.shape[1])
         components, statistics, objective, n_fresh = stream_step(
@@ -304,7 +311,9 @@ class SparseDictionaryLearner(
         self.alpha_ = alpha
         self.n_replaced_ = getattr(self, "n_replaced_", 0) + n_fresh
         self.n_iter_ = statistics.n_steps
-        self.objective_curve_ = [*getattr(self, "objective_curve_", []), objective]
+        # What "msp" maximises is not on the scale of a batch's objective.
+        earlier = self.objective_curve_ if memory else []
+        self.objective_curve_ = [*earlier, objective]
         self._set_components(components)
         return self
 
@@ -384,7 +393,7 @@ class SparseDictionaryLearner(
         X = validate_array(self, X, reset=False)
         codes = self._encode(X)
         residual = X - codes @ self.components_.astype(X.dtype)
-        squares = np.einsum("ij,ij->", residual, residual, dtype=np.float64)
+        squares = _sum_of_squares(residual)
         penalty = self._transform_alpha() * np.abs(codes).sum(dtype=np.float64)
         return -float(squares / 2 + penalty) / len(X)
 
@@ -439,16 +448,24 @@ class SparseDictionaryLearner(
         return init
 
     def _fit_msp(self, X, init, generator, progress):
-        result = learn_complete_dictionary(
-            X,
-            self.n_components,
-            whiten=self.whiten,
-            max_iter=self.max_iter,
-            tol=self.tol,
-            init=init,
-            generator=generator,
-            callback=progress,
-        )
+        try:
+            result = learn_complete_dictionary(
+                X,
+                self.n_components,
+                whiten=self.whiten,
+                max_iter=self.max_iter,
+                tol=self.tol,
+                init=init,
+                generator=generator,
+                callback=progress,
+            )
+        except ValueError as error:
+            if init is None:
+                raise
+            raise ValueError(
+                f"dict_init does not fit the samples: {error} Pass as many atoms, or "
+                "set fit_algorithm='online'."
+            ) from error
         found = result.solution
         n_samples, n_features = X.shape
         if self.n_components is not None and found["rank"] < self.n_components:
@@ -473,7 +490,7 @@ class SparseDictionaryLearner(
         return result
 
     def _fit_online(self, X, init, generator, progress):
-        squares = float(np.einsum("ij,ij->", X, X))
+        squares = _sum_of_squares(X)
         alpha = self._online_alpha(squares / len(X), X.shape[1])
         if init is None:
             k = self.n_components or X.shape[1]
@@ -520,7 +537,21 @@ class SparseDictionaryLearner(
     def _transform_alpha(self):
         return self.alpha_ if self.transform_alpha is None else self.transform_alpha
 
+    def _threshold(self, products):
+        alpha = float(self._transform_alpha())
+        if self.positive_code:
+            return np.maximum(products - alpha, 0)
+        return np.sign(products) * np.maximum(np.abs(products) - alpha, 0)
+
+    def _check_signs(self):
+        if self.positive_code and self.transform_algorithm == "omp":
+            raise ValueError(
+                "positive_code=True does not go with transform_algorithm='omp', whose "
+                "codes have both signs; use 'lasso' or 'threshold'."
+            )
+
     def _encode(self, X):
+        self._check_signs()
         D = self.components_.astype(X.dtype)
         if self.transform_algorithm == "omp":
             return omp_encode(
@@ -530,9 +561,7 @@ class SparseDictionaryLearner(
                 n_jobs=self.n_jobs,
             ).toarray()
         if self.transform_algorithm == "threshold":
-            return soft_threshold(
-                X @ D.T, self._transform_alpha(), positive=self.positive_code
-            )
+            return self._threshold(X @ D.T)
         result = lasso_encode(
             X,
             D,

@@ -265,8 +265,8 @@ def learn_complete_dictionary(
         if init is not None:
             if np.shape(init) != (len(values), X.shape[1]):
                 raise ValueError(
-                    f"init has shape {np.shape(init)}; it must have one row for each "
-                    f"of the {len(values)} atoms and {X.shape[1]} columns."
+                    f"init has shape {np.shape(init)}; X of rank {rank} takes one row "
+                    f"for each of {len(values)} atoms and {X.shape[1]} columns."
                 )
             start = polar_factor((np.asarray(init, X.dtype) @ basis) / roots)
         result = maximize_sparsity(

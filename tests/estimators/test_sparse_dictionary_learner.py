@@ -176,6 +176,48 @@ def test_positive_codes_are_positive(overcomplete):
         model.set_params(fit_algorithm="msp").fit(X)
 
 
+def test_pursuit_of_positive_codes_is_refused(overcomplete):
+    X = np.abs(overcomplete[0])
+    model = SparseDictionaryLearner(
+        30, positive_code=True, transform_algorithm="omp", random_state=0
+    )
+    with pytest.raises(ValueError, match=r"positive_code=True .*'omp'"):
+        model.fit(X)
+    with pytest.raises(ValueError, match=r"positive_code=True .*'omp'"):
+        model.partial_fit(X)
+    assert not hasattr(model, "components_")
+    model.set_params(transform_algorithm="threshold").partial_fit(X)
+    model.set_params(transform_algorithm="omp")
+    with pytest.raises(ValueError, match=r"positive_code=True .*'omp'"):
+        model.transform(X)
+
+
+@pytest.mark.parametrize("positive", [False, True])
+def test_samples_are_thresholded_without_torch(overcomplete, positive, monkeypatch):
+    X = overcomplete[0].astype(np.float32)
+    model = SparseDictionaryLearner(
+        30,
+        positive_code=positive,
+        transform_algorithm="threshold",
+        transform_alpha=np.float64(0.2),
+        max_iter=5,
+        tol=0.1,
+        random_state=0,
+    ).fit(X)
+
+    def refuse(*args):
+        raise AssertionError("torch was asked")
+
+    monkeypatch.setattr(torch, "from_numpy", refuse)
+    codes = model.transform(X)
+    products = X @ model.components_.T
+    expected = np.maximum(products - 0.2, 0)
+    if not positive:
+        expected -= np.maximum(-products - 0.2, 0)
+    assert codes.dtype == np.float32
+    np.testing.assert_allclose(codes, expected, atol=1e-6)
+
+
 def test_batches_improve_the_atoms(overcomplete):
     X, _, D = make_sparse_codes(6000, 20, 50, n_nonzero=3, random_state=0)
     model = SparseDictionaryLearner(50, random_state=0)
@@ -199,6 +241,36 @@ def test_batches_continue_a_fit(overcomplete):
     model.partial_fit(X[:200])
     assert model.score(X) > 1.05 * score  # both are negative
     assert np.abs(model.components_ @ before.T).max(axis=1).min() > 0.9
+
+
+def test_batches_after_a_rotation_start_a_new_curve(complete):
+    X, _, _ = complete
+    model = SparseDictionaryLearner(random_state=0).fit(X)
+    assert len(model.objective_curve_) > 1
+    model.partial_fit(X[:200])
+    assert len(model.objective_curve_) == 1
+    model.partial_fit(X[200:400])
+    assert len(model.objective_curve_) == model.n_iter_ == 2
+
+
+@pytest.mark.parametrize("first", [np.float32, np.float64])
+def test_later_batches_keep_the_precision_of_the_first(overcomplete, first):
+    X, _, _ = overcomplete
+    second = np.float32 if first == np.float64 else np.float64
+    model = SparseDictionaryLearner(30, random_state=0)
+    model.partial_fit(X[:200].astype(first)).partial_fit(X[200:400].astype(second))
+    assert model.components_.dtype == first
+    same = SparseDictionaryLearner(30, random_state=0)
+    same.partial_fit(X[:200].astype(first)).partial_fit(X[200:400].astype(first))
+    np.testing.assert_allclose(model.components_, same.components_, atol=1e-3)
+
+
+def test_squares_of_many_single_precision_samples_are_added_exactly():
+    X = np.full((300_000, 2), 0.1, np.float32)
+    X[0] = 3000.0
+    model = SparseDictionaryLearner(2, fit_algorithm="online", random_state=0)
+    exact = np.sum(X.astype(np.float64) ** 2) / len(X)
+    assert model.partial_fit(X).alpha_ == pytest.approx(0.5 * np.sqrt(exact), rel=1e-7)
 
 
 def test_msp_has_no_partial_fit():
@@ -257,6 +329,13 @@ def test_start_can_be_given(overcomplete):
     assert dictionary_recovery(model.components_, D).fraction_detected > 0.95
     with pytest.raises(ValueError, match="dict_init has shape"):
         model.set_params(dict_init=D[:, 1:]).fit(X)
+
+
+def test_start_with_more_atoms_than_the_rank_is_refused_by_its_name(rng):
+    X = rng.standard_normal((50, 3)) @ rng.standard_normal((3, 6))
+    model = SparseDictionaryLearner(dict_init=np.eye(6), random_state=0)
+    with pytest.raises(ValueError, match=r"dict_init does not fit.*rank 3.*'online'"):
+        model.fit(X)
 
 
 def test_score_is_the_negative_objective(overcomplete):
