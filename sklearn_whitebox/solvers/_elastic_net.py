@@ -165,6 +165,17 @@ def _violation(z: Array, residual: Array, l1: float, positive: bool) -> float:
 
 
 @njit(nogil=True, cache=True)
+def _list_support(code: Array, support: Array) -> int:
+    """Write where the code is not zero; return how many there are."""
+    m = 0
+    for j in range(code.shape[0]):
+        if code[j] != 0.0:
+            support[m] = j
+            m += 1
+    return m
+
+
+@njit(nogil=True, cache=True)
 def _elastic_net_single(
     gram: Array,
     b: Array,
@@ -230,11 +241,7 @@ def _elastic_net_single(
     while violation > enough and n_iter < max_iter:
         change = _sweep(gram, code, residual, everything, k, l1, l2, positive)
         n_iter += 1
-        m = 0
-        for j in range(k):
-            if code[j] != 0.0:
-                support[m] = j
-                m += 1
+        m = _list_support(code, support)
         # As many sweeps as a factorisation of the support costs.
         patience = 2 + m // 4
         while patience > 0 and change > 0.1 * enough and n_iter < max_iter:
@@ -242,12 +249,8 @@ def _elastic_net_single(
             n_iter += 1
             patience -= 1
         if change > 0.1 * enough:
-            kept = 0
-            for i in range(m):
-                if code[support[i]] != 0.0:
-                    support[kept] = support[i]
-                    kept += 1
-            if not _solve_signed(gram, b, l1, l2, code, support, kept) and not is_cold:
+            m = _list_support(code, support)
+            if not _solve_signed(gram, b, l1, l2, code, support, m) and not is_cold:
                 # The start has atoms that depend on one another; the path avoids them.
                 is_cold = True
                 code[:] = 0.0

@@ -113,6 +113,42 @@ def _next_event(
 
 
 @njit(nogil=True, cache=True)
+def _first_to_join(residual: Array, positive: bool) -> tuple[float, int]:
+    """Find the weight from which on the code is zero, and the atom that sets it."""
+    level = 0.0
+    joining = -1
+    for j in range(residual.shape[0]):
+        height = residual[j] if positive else abs(residual[j])
+        if height > level:
+            level = height
+            joining = j
+    return level, joining
+
+
+@njit(nogil=True, cache=True)
+def _first_to_leave(
+    code: Array, direction: Array, support: Array, signs: Array, m: int, step: float
+) -> tuple[float, int]:
+    """Find how far the level can fall until a coefficient is zero, and its place."""
+    leaving = -1
+    for i in range(m):
+        if direction[i] * signs[i] < 0.0:
+            reach = -code[support[i]] / direction[i]
+            if reach < step:
+                step = max(reach, 0.0)
+                leaving = i
+    return step, leaving
+
+
+@njit(nogil=True, cache=True)
+def _enlarged(inverse: Array, m: int) -> Array:
+    """Copy the inverse into a matrix of twice the size."""
+    larger = np.empty((2 * inverse.shape[0], 2 * inverse.shape[0]))
+    larger[:m, :m] = inverse[:m, :m]
+    return larger
+
+
+@njit(nogil=True, cache=True)
 def follow_path(
     gram: Array,
     b: Array,
@@ -129,29 +165,19 @@ def follow_path(
     Gram is singular or the steps run out.
     """
     k = b.shape[0]
-    capacity = 16
-    inverse = np.empty((capacity, capacity))
+    inverse = np.empty((16, 16))
     support = np.empty(k, dtype=np.int64)
     inside = np.zeros(k, dtype=np.bool_)
     signs = np.empty(k)
     direction = np.empty(k)
     drift = np.empty(k)
-    level = 0.0
-    joining = -1
-    for j in range(k):
-        height = residual[j] if positive else abs(residual[j])
-        if height > level:
-            level = height
-            joining = j
+    level, joining = _first_to_join(residual, positive)
     m = 0
     dropped = -1
     for n_steps in range(max_steps):
         if joining >= 0:
-            if m == capacity:
-                capacity *= 2
-                larger = np.empty((capacity, capacity))
-                larger[:m, :m] = inverse
-                inverse = larger
+            if m == inverse.shape[0]:
+                inverse = _enlarged(inverse, m)
             if not _grow_inverse(gram, support, m, joining, l2, inverse):
                 return n_steps
             support[m] = joining
@@ -162,15 +188,8 @@ def follow_path(
         step, joining = _next_event(
             residual, drift, inside, level, l1, positive, dropped
         )
+        step, leaving = _first_to_leave(code, direction, support, signs, m, step)
         dropped = -1
-        leaving = -1
-        for i in range(m):
-            if direction[i] * signs[i] < 0.0:
-                reach = -code[support[i]] / direction[i]
-                if reach < step:
-                    step = max(reach, 0.0)
-                    joining = -1
-                    leaving = i
         for i in range(m):
             code[support[i]] += step * direction[i]
         for j in range(k):
