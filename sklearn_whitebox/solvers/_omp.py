@@ -169,7 +169,7 @@ def _banned_atoms(
 
 def _row_blocks(X: Array, n_atoms: int, depth: int, has_gram: bool) -> list[slice]:
     per_row = n_atoms if has_gram else n_atoms + (depth + 2) * X.shape[1]
-    size = int(np.clip(_BLOCK_BYTES // (per_row * X.itemsize), 16, 1024))
+    size = int(np.clip(_BLOCK_BYTES // (per_row * X.itemsize), 1, 1024))
     return [slice(start, start + size) for start in range(0, len(X), size)]
 
 

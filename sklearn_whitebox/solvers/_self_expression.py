@@ -16,8 +16,8 @@ from sklearn_whitebox.solvers._result import SolverResult
 Array = NDArray[np.floating]
 Indices = NDArray[np.int64]
 
-# Memory of one block's correlations; a constant, so that results do not depend on the
-# number of threads.
+# Memory of one block's correlations and their order; a constant, so that results do
+# not depend on the number of threads.
 _BLOCK_BYTES = 2**26
 
 # Rows a support starts with: about twice the non-zeros of a typical code.
@@ -236,7 +236,8 @@ def elastic_net_self_expression(
 
     Notes
     -----
-    Costs O(n² d) a change of supports and 64 MiB a thread; never holds an n × n matrix.
+    Costs O(n² d) a change of supports and 64 MiB a thread, which holds some
+    rows of correlations; never holds an n × n matrix.
 
     References
     ----------
@@ -257,7 +258,7 @@ def elastic_net_self_expression(
         empty = sparse.csr_array((n_samples, n_samples), dtype=X.dtype)
         return SolverResult(solution=empty, n_iter=0, converged=True, gap=0.0)
     tol = max(tol, 100 * float(np.finfo(X.dtype).eps))
-    size = int(np.clip(_BLOCK_BYTES // (2 * n_samples * X.itemsize), 16, 512))
+    size = _block_size(n_samples, X.itemsize)
     with serial_blas():
         blocks = Parallel(n_jobs=n_jobs, prefer="threads")(
             delayed(_express_block)(
@@ -272,6 +273,34 @@ def elastic_net_self_expression(
     )
 
 
+def block_bytes(n_samples: int, itemsize: int) -> int:
+    """Tell the work memory that a thread of the elastic net needs.
+
+    Parameters
+    ----------
+    n_samples : int
+        Rows.
+    itemsize : int
+        Bytes of a number.
+
+    Returns
+    -------
+    n_bytes : int
+        At most 64 MiB, up to four million rows.
+    """
+    return _block_size(n_samples, itemsize) * _bytes_per_row(n_samples, itemsize)
+
+
+def _block_size(n_samples: int, itemsize: int) -> int:
+    per_row = _bytes_per_row(n_samples, itemsize)
+    return int(np.clip(_BLOCK_BYTES // per_row, 1, min(512, n_samples)))
+
+
+def _bytes_per_row(n_samples: int, itemsize: int) -> int:
+    # Correlations, and the int64 order in which they are partitioned.
+    return n_samples * (itemsize + 8)
+
+
 def _express_block(
     X: Array,
     start: int,
@@ -283,7 +312,8 @@ def _express_block(
 ) -> tuple[Any, int, float]:
     block = X[start:stop]
     own = np.arange(start, stop)
-    correlations = np.abs(block @ X.T)
+    correlations = block @ X.T
+    np.abs(correlations, out=correlations)
     correlations[np.arange(len(block)), own] = -1
     coherence = np.maximum(correlations.max(1), 0).astype(np.float64)
     l1 = coherence / gamma
@@ -291,6 +321,8 @@ def _express_block(
     width = min(_SUPPORT_SIZE, len(X) - 1)
     nearest = np.argpartition(correlations, len(X) - width, axis=1)
     support = np.ascontiguousarray(nearest[:, len(X) - width :])
+    # The loop makes correlations of its own, and a block's size allows for one set.
+    del correlations, nearest
     codes = np.zeros((len(block), width), X.dtype)
     residual = np.zeros_like(block)
     violation = np.zeros(len(block))
@@ -303,10 +335,10 @@ def _express_block(
         solve_on_supports(
             X, block, rows, support, codes, residual, l1, l2, 0.1 * tol, inner
         )
-        correlations = residual[rows] @ X.T
         support, codes, grown = next_supports(
-            correlations, rows, own, support, codes, l1, coherence, tol, violation
-        )
+            residual[rows] @ X.T,
+            rows, own, support, codes, l1, coherence, tol, violation,
+        )  # fmt: skip
         rows = rows[grown]
     matrix = padded_to_csr(support, codes, len(X))
     return matrix, n_iter, float(np.maximum(violation, inner).max())

@@ -9,6 +9,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import ArpackError, eigsh
 from sklearn.exceptions import ConvergenceWarning
 
+from sklearn_whitebox._array import check_memory
 from sklearn_whitebox._threads import serial_blas
 
 Array = NDArray[np.floating]
@@ -171,9 +172,8 @@ def spectral_embedding(
     values, owners, blocks = [], [], []
     with serial_blas():
         for group in components:
-            part = affinity[group][:, group] if len(components) > 1 else affinity
-            if len(group) < affinity.shape[0]:
-                part = affinity[group][:, group]
+            is_whole = len(group) == affinity.shape[0]
+            part = affinity if is_whole else affinity[group][:, group]
             found, vectors = _leading_pairs(part, n_vectors, seed, tol)
             values.append(found)
             owners.append(group)
@@ -241,6 +241,11 @@ def _leading_pairs(
 
 def _dense_pairs(matrix: sparse.csr_array, n_vectors: int) -> tuple[Array, Array]:
     n_nodes = matrix.shape[0]
+    check_memory(
+        3 * 8.0 * n_nodes**2,
+        what=f"The decomposition of a dense graph of {n_nodes} samples",
+        remedy="lower n_clusters",
+    )
     first = max(0, n_nodes - n_vectors)
     values, vectors = linalg.eigh(
         matrix.toarray(), subset_by_index=(first, n_nodes - 1)

@@ -11,6 +11,10 @@ Indices = NDArray[np.int64]
 # Parts that take part in greedy merging; its cost grows with their square.
 _MAX_PARTS = 200
 
+# Growth of the coordinates spent beyond which refinement is given up. Accepted ones end
+# below where they start and exceed it by a few percent on the way.
+_MOST_GROWTH = 1.1
+
 # Coordinates in which coding lengths are compared.
 _MAX_COORDINATES = 64
 
@@ -133,13 +137,17 @@ def refine_by_coding_length(
 
     Notes
     -----
-    A round costs O(n d min(n/K, d)) for the subspaces and as much for the code.
+    A round costs O(n d min(n/K, d)) for the subspaces and as much for the code. Rounds
+    end once the coordinates have grown by a tenth, since they do not come back.
     """
     moved = labels
     spent = []
     for _ in range(max_iter):
         bases = fit_subspaces(X, moved, n_clusters, subspace_dim=subspace_dim)
         spent.append(sum(len(bases[k]) for k in moved))
+        # One cluster that grows until its subspace is most of space fits everything.
+        if spent[-1] > _MOST_GROWTH * spent[0]:
+            return labels
         distances = subspace_residuals(X, bases)
         if np.median(distances.min(1) ** 2) > 2 * distortion:
             return labels
@@ -149,7 +157,6 @@ def refine_by_coding_length(
         if (moved == before).all():
             break
     if spent[-1] > spent[0]:
-        # One cluster that grows until its subspace is most of space fits everything.
         return labels
     lengths = [
         segmentation_coding_length(X, segments, distortion=distortion)

@@ -76,12 +76,22 @@ def test_zero_rows_and_orthogonal_rows_get_no_atoms(engine):
 
 def test_result_depends_neither_on_threads_nor_on_blocks(engine, rng, monkeypatch):
     X = unit_rows(rng.normal(size=(300, 16)))
+    monkeypatch.setattr(_omp, "_BLOCK_BYTES", 2**17)
+    assert len(_omp._row_blocks(X, 300, 4, has_gram=engine == "gram")) > 2
     one = omp_encode(X, X, n_nonzero_coefs=4, exclude_self=True)
     two = omp_encode(X, X, n_nonzero_coefs=4, exclude_self=True, n_jobs=2)
     assert (one != two).nnz == 0
     monkeypatch.setattr(_omp, "_BLOCK_BYTES", 1)
     small = omp_encode(X, X, n_nonzero_coefs=4, exclude_self=True)
     assert_allclose(small.toarray(), one.toarray(), atol=1e-12)
+
+
+def test_a_block_keeps_to_its_memory_for_any_number_of_atoms():
+    X = np.empty((64, 10))
+    for n_atoms in (100, 3_000_000):
+        block = _omp._row_blocks(X, n_atoms, 5, has_gram=False)[0]
+        per_row = (n_atoms + 7 * 10) * 8
+        assert max(1, block.stop) * per_row <= max(2**26, per_row)
 
 
 def test_inputs_are_left_as_they_were(engine, rng):

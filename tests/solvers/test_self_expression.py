@@ -5,6 +5,7 @@ from scipy import sparse
 from sklearn.linear_model import ElasticNet
 
 from sklearn_whitebox.solvers import (
+    _omp,
     _self_expression,
     disjoint_pursuits,
     distinct_rows,
@@ -12,7 +13,7 @@ from sklearn_whitebox.solvers import (
     omp_encode,
     self_express,
 )
-from sklearn_whitebox.solvers._self_expression import keep_largest
+from sklearn_whitebox.solvers._self_expression import block_bytes, keep_largest
 
 
 def unit_rows(X):
@@ -66,8 +67,11 @@ def test_no_weight_up_to_one_gives_a_code(rng):
 
 
 @pytest.mark.parametrize("method", ["elastic_net", "omp"])
-def test_result_does_not_depend_on_threads(rng, method, dtype):
-    X = unit_rows(rng.normal(size=(700, 12))).astype(dtype)
+def test_result_does_not_depend_on_threads(rng, method, dtype, monkeypatch):
+    monkeypatch.setattr(_omp, "_BLOCK_BYTES", 2**19)
+    X = unit_rows(rng.normal(size=(1300, 12))).astype(dtype)
+    assert _self_expression._block_size(len(X), X.itemsize) <= 512
+    assert len(_omp._row_blocks(X, len(X), 5, has_gram=False)) > 4
     one = self_express(X, method=method, n_jobs=1)
     two = self_express(X, method=method, n_jobs=2)
     assert one.solution.dtype == dtype
@@ -82,6 +86,15 @@ def test_result_does_not_depend_on_blocks(rng, monkeypatch):
     monkeypatch.setattr(_self_expression, "_BLOCK_BYTES", 1)
     parts = elastic_net_self_expression(X, tol=1e-10).solution
     assert_allclose(parts.toarray(), whole.toarray(), atol=1e-8)
+
+
+@pytest.mark.parametrize("itemsize", [4, 8])
+@pytest.mark.parametrize("n_samples", [1, 300, 20_000, 262_145, 3_000_000])
+def test_work_memory_of_a_block_is_bounded(n_samples, itemsize):
+    size = _self_expression._block_size(n_samples, itemsize)
+    assert 1 <= size <= min(512, n_samples)
+    assert size * n_samples * (itemsize + 8) <= 2**26
+    assert block_bytes(n_samples, itemsize) <= 2**26
 
 
 @pytest.mark.parametrize("method", ["elastic_net", "omp"])

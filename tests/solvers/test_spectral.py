@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
+from sklearn import config_context
 
 from sklearn_whitebox.functional import coding_length
 from sklearn_whitebox.metrics import clustering_accuracy
@@ -19,10 +20,9 @@ from sklearn_whitebox.solvers import (
 
 
 def random_codes(rng, n, density=0.1):
-    codes = sparse.random_array((n, n), density=density, rng=rng, format="csr")
-    codes.setdiag(0)
-    codes.eliminate_zeros()
-    return codes
+    codes = np.where(rng.uniform(size=(n, n)) < density, rng.uniform(size=(n, n)), 0)
+    np.fill_diagonal(codes, 0)
+    return sparse.csr_array(codes)
 
 
 def random_graph(rng, sizes, density=0.2):
@@ -87,6 +87,14 @@ def test_as_many_components_as_clusters_embed_as_points(rng):
     similarities = embedding @ embedding.T
     y = np.repeat([0, 1, 2], [20, 30, 40])
     assert_allclose(similarities, y[:, None] == y, atol=1e-8)
+
+
+def test_dense_graphs_beyond_the_budget_are_refused(rng):
+    graph = random_graph(rng, [900], 0.05)
+    with config_context(working_memory=1):
+        spectral_embedding(graph, 4)
+        with pytest.raises(ValueError, match=r"dense graph .*n_clusters"):
+            spectral_embedding(graph, 450)
 
 
 def test_embedding_is_the_same_for_the_same_seed(rng):
@@ -176,6 +184,30 @@ def test_refinement_keeps_clusters_that_are_no_subspaces(rng):
     start = np.repeat([0, 1], 40)
     kept = refine_by_coding_length(X, start, 2, distortion=0.01, subspace_dim=3)
     assert_array_equal(kept, start)
+
+
+def test_refinement_gives_up_once_its_subspaces_grow(rng, monkeypatch):
+    # The first cluster fits all of the first 15 coordinates, and so all but the exact
+    # members of the planes.
+    wide = np.hstack([rng.normal(size=(60, 15)), np.zeros((60, 5))])
+    rows = [wide]
+    for _ in range(5):
+        plane = np.linalg.qr(rng.normal(size=(15, 2)))[0].T
+        exact = rng.normal(size=(20, 2)) @ plane
+        exact[:10] += 0.02 * rng.normal(size=(10, 15))
+        rows.append(np.hstack([exact, np.zeros((20, 5))]))
+    X = np.vstack(rows)
+    start = np.repeat(np.arange(6), [60] + 5 * [20])
+    rounds = []
+
+    def counted(X, bases):
+        rounds.append(sum(map(len, bases)))
+        return subspace_residuals(X, bases)
+
+    monkeypatch.setattr(_subspaces, "subspace_residuals", counted)
+    kept = refine_by_coding_length(X, start, 6, distortion=1.0)
+    assert_array_equal(kept, start)
+    assert len(rounds) == 1
 
 
 def test_parts_too_many_to_merge_are_left_to_the_caller(rng, monkeypatch):
