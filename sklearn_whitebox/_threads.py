@@ -58,6 +58,26 @@ def torch_threads(work=0.0):
             torch.set_num_threads(before)
 
 
+@contextlib.contextmanager
+def serial_pools(work=0.0):
+    """Run torch and compiled OpenMP loops on one thread when the work is small.
+
+    For calls into scikit-learn whose loops use OpenMP, such as k-means. The counts
+    belong to the calling thread, so that concurrent fits do not disturb each other.
+
+    Parameters
+    ----------
+    work : float, default=0.0
+        Multiply-adds of one step of the loop inside.
+    """
+    with torch_threads(work):
+        if work >= SMALL_WORK:
+            yield
+            return
+        with threadpool_limits(limits=1, user_api="openmp"):
+            yield
+
+
 _blas_lock = threading.Lock()
 _blas_users = 0
 _blas_limit = None

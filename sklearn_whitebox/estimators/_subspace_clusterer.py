@@ -5,6 +5,7 @@ import warnings
 from numbers import Integral, Real
 
 import numpy as np
+from joblib import effective_n_jobs
 from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
     ClusterMixin,
@@ -18,11 +19,11 @@ from sklearn_whitebox._array import check_memory, restore, validate_array
 from sklearn_whitebox._compat import Interval, StrOptions
 from sklearn_whitebox._progress import Progress
 from sklearn_whitebox._random import draw_seed
-from sklearn_whitebox._threads import serial_blas
+from sklearn_whitebox._threads import serial_blas, serial_pools
 from sklearn_whitebox.estimators._base import WhiteboxEstimator, all_or_nothing
 from sklearn_whitebox.solvers._copies import distinct_rows
 from sklearn_whitebox.solvers._graph_cut import cut_graph, noise_level
-from sklearn_whitebox.solvers._self_expression import self_express
+from sklearn_whitebox.solvers._self_expression import block_bytes, self_express
 from sklearn_whitebox.solvers._spectral import (
     affinity_from_codes,
     graph_components,
@@ -56,8 +57,8 @@ class SubspaceClusterer(
         Number of clusters, K.
     method : {"elastic_net", "omp"}, default="elastic_net"
         How samples are coded: by the elastic net (EnSC, and SSC at ``l1_ratio=1``), or
-        by orthogonal matching pursuit (SSC-OMP), which is faster on many samples, and
-        weaker where subspaces are close or data are noisy.
+        by orthogonal matching pursuit (SSC-OMP), which bounds the number of neighbours,
+        and is weaker where subspaces are close or data are noisy.
     gamma : float, default=10.0
         Weight of the data against the penalty of the elastic net, in units of the least
         weight with a non-zero code. Larger than 1; with too much of it, codes grow long
@@ -281,7 +282,9 @@ class SubspaceClusterer(
         components, isolated = graph_components(affinity)
         progress(1)
         self._log("graph of %d edges in %d parts", affinity.nnz // 2, len(components))
-        with serial_blas():
+        # Steps of k-means, the only ones with OpenMP inside.
+        work = 2.0 * len(rows) * self.n_clusters * (self.n_clusters + 3)
+        with serial_blas(), serial_pools(work):
             labels = self._cut(rows, codes, affinity, components, isolated)
             labels = self._label_the_rest(rows, labels)
             labels, n_found = _number_by_appearance(labels)
@@ -372,13 +375,16 @@ class SubspaceClusterer(
                 "lower n_clusters."
             )
         width = 2 * n_features
+        blocks = block_bytes(n_samples, X.itemsize) * effective_n_jobs(self.n_jobs)
         if self.method == "omp":
             width = self.n_nonzero_coefs * self.n_pursuits
+            blocks = 0
         width = min(width, n_samples, self.max_nonzero or width)
         # The affinity holds each edge twice and is copied a few times on the way.
         edges = 80.0 * n_samples * width
+        embedding = 32.0 * n_samples * (n_features + 2 * self.n_clusters + 6)
         check_memory(
-            edges + 4.0 * n_samples * (n_features + 2 * self.n_clusters + 6) * 8,
+            blocks + edges + embedding,
             what=f"The graph of {n_samples} samples",
             remedy="lower max_nonzero or n_nonzero_coefs, or fit a sample of the rows "
             "and predict the others",

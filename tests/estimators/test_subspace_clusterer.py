@@ -13,11 +13,13 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from sklearn_whitebox import SubspaceClusterer
 from sklearn_whitebox.datasets import make_union_of_subspaces
+from sklearn_whitebox.estimators import _subspace_clusterer
 from sklearn_whitebox.metrics import clustering_accuracy
-from sklearn_whitebox.solvers import _self_expression
+from sklearn_whitebox.solvers import _omp, _self_expression
 
 METHODS = ["elastic_net", "omp"]
 
@@ -151,14 +153,44 @@ def test_labels_follow_permutations_rotations_signs_and_scales(union, method, rn
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_result_does_not_depend_on_threads(union, method):
+def test_result_does_not_depend_on_threads(union, method, monkeypatch):
     X, _ = union
+    monkeypatch.setattr(_self_expression, "_BLOCK_BYTES", 2**16)
+    monkeypatch.setattr(_omp, "_BLOCK_BYTES", 2**16)
+    assert _self_expression._block_size(len(X), X.itemsize) < len(X) / 2
+    assert len(_omp._row_blocks(X, len(X), 5, has_gram=True)) > 2
     one = SubspaceClusterer(3, method=method, n_jobs=1, random_state=0).fit(X)
     two = SubspaceClusterer(3, method=method, n_jobs=2, random_state=0).fit(X)
     assert_array_equal(one.labels_, two.labels_)
     assert_array_equal(one.representation_.data, two.representation_.data)
     assert_array_equal(one.affinity_matrix_.data, two.affinity_matrix_.data)
     assert_array_equal(one.transform(X), two.transform(X))
+
+
+def test_small_work_runs_on_one_thread_and_gives_it_back(union, monkeypatch):
+    X, _ = union
+    seen = []
+
+    class Spy(KMeans):
+        def fit_predict(self, X):
+            seen.append((torch.get_num_threads(), openmp_threads()))
+            return super().fit_predict(X)
+
+    def openmp_threads():
+        pools = threadpool_info()
+        return {p["num_threads"] for p in pools if p["user_api"] == "openmp"}
+
+    monkeypatch.setattr(_subspace_clusterer, "KMeans", Spy)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with threadpool_limits(2, user_api="openmp"):
+            SubspaceClusterer(3, random_state=0).fit(np.tile(X, 2))
+            assert torch.get_num_threads() == 2
+            assert openmp_threads() == {2}
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [(1, {1})]
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -264,8 +296,8 @@ def test_unit_of_the_data_does_not_matter(union, options):
     X, _ = union
     clusterer = SubspaceClusterer(3, random_state=0, **options)
     labels = clusterer.fit_predict(X)
-    assert_array_equal(clusterer.fit_predict(1e-200 * X), labels)
-    assert_array_equal(clusterer.predict(1e-200 * X), labels)
+    assert_array_equal(clusterer.fit_predict(1e-150 * X), labels)
+    assert_array_equal(clusterer.predict(1e-150 * X), labels)
     assert_array_equal(clusterer.fit_predict(1e60 * X), labels)
 
 
@@ -327,6 +359,14 @@ def test_names_and_pipelines_work(union):
 def test_impossible_settings_are_refused(union, options, message):
     with pytest.raises(ValueError, match=message):
         SubspaceClusterer(**options).fit(union[0])
+
+
+def test_blocks_of_the_threads_count_in_the_memory_budget():
+    X, _ = make_union_of_subspaces(1000, 20, n_subspaces=2, random_state=0)
+    with sklearn.config_context(working_memory=1):
+        with pytest.raises(ValueError, match="budget"):
+            SubspaceClusterer(2, n_jobs=8).fit(X)
+        SubspaceClusterer(2, n_jobs=1, random_state=0).fit(X)
 
 
 def test_work_beyond_the_memory_budget_is_refused_beforehand(rng):
