@@ -224,18 +224,10 @@ def stream_step(
 
     Parameters
     ----------
-    X : ndarray of shape (n_samples, n_features)
-        Batch.
-    dictionary : ndarray of shape (n_components, n_features)
-        Atoms before.
-    statistics : DictionaryStatistics
-        Of earlier batches.
-    alpha : float
-        Weight of the ℓ1 norm.
-    positive_code : bool, default=False
-        Whether codes must not be negative.
-    n_jobs : int, default=None
-        Threads, as in joblib.
+    X, dictionary, statistics : ndarray, ndarray, DictionaryStatistics
+        As in :func:`online_step`.
+    alpha, positive_code, n_jobs : float, bool, int
+        As in :func:`online_step`.
 
     Returns
     -------
