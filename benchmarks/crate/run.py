@@ -72,6 +72,9 @@ def contestants(name, seed, quick):
             StandardScaler(), MLPClassifier((256,), max_iter=500, random_state=seed)
         ),
         "CRATE": CRATEClassifier(**crate),
+        "CRATE early stopping": CRATEClassifier(
+            **crate, early_stopping=True, max_iter=100
+        ),
     }
     if name == "digits":
         entries["CRATE patch 4"] = CRATEClassifier(**crate, patch_size=4)
@@ -83,9 +86,6 @@ def contestants(name, seed, quick):
         )
         entries["CRATE no sparsifier"] = CRATEClassifier(**crate, sparsifier=None)
         entries["CRATE mlp"] = CRATEClassifier(**crate, sparsifier="mlp")
-        entries["CRATE early stopping"] = CRATEClassifier(
-            **crate, early_stopping=True, max_iter=100
-        )
     return entries
 
 
