@@ -7,9 +7,15 @@ import numpy as np
 import torch
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_whitebox._array import inference_device, to_tensor, validate_array
+from sklearn_whitebox._array import (
+    check_memory,
+    inference_device,
+    to_tensor,
+    validate_array,
+)
 from sklearn_whitebox._threads import fork_guard, torch_threads
 from sklearn_whitebox.estimators._crate_training import (
+    attention_bytes,
     count_multiply_adds,
     rows_at_once,
 )
@@ -112,17 +118,29 @@ def measure_layers(estimator, X, *, distortion, max_samples):
     Raises
     ------
     ValueError
-        If `max_samples` or `distortion` is not positive.
+        If `max_samples` or `distortion` is not positive, or the rows are too many to
+        keep all tokens of all layers.
     """
     check_is_fitted(estimator)
     if max_samples is not None and operator.index(max_samples) < 1:
         raise ValueError(f"max_samples={max_samples} must be at least 1, or None.")
     X = _validate(estimator, X)[:max_samples]
     frame = CRATE(CRATEConfig(**estimator._architecture), device="meta")
+    check_memory(
+        len(X) * (_trace_bytes(frame) + 3 * attention_bytes(frame, 8)),
+        what=f"Keeping all tokens of {len(X)} rows",
+        remedy="use a smaller max_samples",
+    )
     with _inference(len(X) * count_multiply_adds(frame)):
         module, inputs = _load(estimator, X)
         found = layer_statistics(module, inputs, distortion=distortion)
         return {name: value.cpu().numpy() for name, value in found.items()}
+
+
+def _trace_bytes(module):
+    """Give the size of what the trace of a row keeps: four times its tokens a layer."""
+    config = module.config
+    return 4.0 * 8 * config.n_layers * (module.tokens.n_tokens + 1) * config.d_token
 
 
 def _validate(estimator, X):

@@ -187,15 +187,28 @@ def _resolve_learning_rate(learning_rate, module):
 
 def _check_attention_memory(module, n_rows):
     check_memory(
-        3 * module.config.n_layers * n_rows * _attention_bytes(module, 4),
+        3 * module.config.n_layers * n_rows * attention_bytes(module, 4),
         what=f"Attention among {module.tokens.n_tokens + 1} tokens",
         remedy="use attention='tssa', a larger patch_size, tokens='dense' or "
         "a smaller batch_size",
     )
 
 
-def _attention_bytes(module, itemsize):
-    """Give the size of the attention weights of a row in a layer."""
+def attention_bytes(module, itemsize):
+    """Give the size of the attention weights of a row in a layer.
+
+    Parameters
+    ----------
+    module : CRATE
+        Network, on any device.
+    itemsize : int
+        Bytes of a number.
+
+    Returns
+    -------
+    n_bytes : float
+        Bytes; zero for attention by second moments.
+    """
     if module.config.attention != "mssa":
         return 0.0
     return float(itemsize * module.config.n_heads * (module.tokens.n_tokens + 1) ** 2)
@@ -216,7 +229,7 @@ def rows_at_once(module):
         ``working_memory``.
     """
     # Logits, exponentials and weights live at the same time, in double precision.
-    per_row = 3 * _attention_bytes(module, 8)
+    per_row = 3 * attention_bytes(module, 8)
     budget = get_config()["working_memory"] * 2**20
     return int(min(max(budget // per_row, 1), _CHUNK)) if per_row else _CHUNK
 

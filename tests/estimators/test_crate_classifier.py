@@ -449,6 +449,15 @@ def test_statistics_of_nothing_are_refused(wine, settings, error, message):
         _small(max_iter=1).fit(X, y).layer_statistics(X, **settings)
 
 
+def test_statistics_beyond_the_memory_are_refused_before_they_are_tried(wine):
+    X, _, y, _ = wine
+    model = _small(max_iter=1).fit(X, y)
+    with config_context(working_memory=0.01):
+        model.layer_statistics(X, max_samples=20)
+        with pytest.raises(ValueError, match="use a smaller max_samples"):
+            model.layer_statistics(X, max_samples=None)
+
+
 def test_many_tokens_are_read_in_parts_that_fit_the_memory(rng):
     X = rng.standard_normal((64, 40))
     model = _small(tokens="feature", max_iter=1).fit(X, np.arange(64) % 2)
