@@ -50,7 +50,7 @@ UNIONS = {
 }
 
 
-def methods(n_clusters, seed, affine, n_jobs):
+def methods(n_clusters, seed, n_jobs):
     def spectral():
         return SpectralClustering(
             n_clusters,
@@ -68,7 +68,7 @@ def methods(n_clusters, seed, affine, n_jobs):
     def kmeans():
         return KMeans(n_clusters, n_init=10, random_state=seed)
 
-    options = {"random_state": seed, "affine": affine, "n_jobs": n_jobs}
+    options = {"random_state": seed, "n_jobs": n_jobs}
     return {
         "SubspaceClusterer elastic_net": SubspaceClusterer(n_clusters, **options),
         "SubspaceClusterer omp": SubspaceClusterer(n_clusters, method="omp", **options),
@@ -92,17 +92,17 @@ def data_sets(data_dir, n_samples, seeds):
     for name, options in UNIONS.items():
         for seed in seeds:
             X, y = make_union_of_subspaces(n_samples, random_state=seed, **options)
-            yield name, seed, X, y, "affine" in name or "auto"
+            yield name, seed, X, y
     X, y = load_digits(return_X_y=True)
     for seed in seeds:
-        yield "digits", seed, X, y, "auto"
+        yield "digits", seed, X, y
     for name in REAL:
         path = Path(data_dir or ".") / f"{name}.npz"
         if data_dir and path.exists():
             with np.load(path, allow_pickle=False) as archive:
                 X, y = archive["X"].astype(np.float32), archive["y"]
             for seed in seeds[:1]:
-                yield name, seed, X, y, "auto"
+                yield name, seed, X, y
 
 
 def measure(method, X, y):
@@ -154,12 +154,10 @@ def main():
         for dtype in (np.float32, np.float64):  # compiles
             SubspaceClusterer(3, method=name, random_state=0).fit(warm.astype(dtype))
     rows = []
-    for data, seed, X, y, affine in data_sets(arguments.data_dir, n_samples, seeds):
+    for data, seed, X, y in data_sets(arguments.data_dir, n_samples, seeds):
         if arguments.only and data not in arguments.only:
             continue
-        for name, method in methods(
-            len(np.unique(y)), seed, affine, arguments.n_jobs
-        ).items():
+        for name, method in methods(len(np.unique(y)), seed, arguments.n_jobs).items():
             if name == "GaussianMixture" and data in REAL:
                 continue  # fewer samples a class than features
             with warnings.catch_warnings():
