@@ -196,6 +196,7 @@ def follow_path(
             residual[j] -= step * drift[j]
         level -= step
         if leaving >= 0:
+            joining = -1
             dropped = support[leaving]
             code[dropped] = 0.0
             inside[dropped] = False
