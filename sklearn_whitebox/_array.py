@@ -251,10 +251,12 @@ def inference_device(device, *, work=math.inf):
         As :func:`resolve_device`, but the CPU where a named CUDA device is missing: a
         model fitted on a GPU machine predicts anywhere.
     """
-    named_cuda = device is not None and str(device).startswith("cuda")
-    if named_cuda and not torch.cuda.is_available():
-        return torch.device("cpu")
-    return resolve_device(device, work=work)
+    try:
+        return resolve_device(device, work=work)
+    except ValueError:
+        if str(device).startswith("cuda"):
+            return torch.device("cpu")
+        raise
 
 
 def check_memory(n_bytes, *, what, remedy):

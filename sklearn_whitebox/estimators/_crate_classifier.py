@@ -286,7 +286,7 @@ class CRATEClassifier(
             `n_heads` do not fit the data or one another.
         """
         before = dict(vars(self))
-        X, y = validate_array(self, X, y)
+        X, y = validate_array(self, X, y, power=2)
         weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
         classes, kept, labels, weight = prepare_labels(y, weight, self.class_weight)
         X = X[kept]

