@@ -12,25 +12,11 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklearn_whitebox import SparseDictionaryLearner
 from sklearn_whitebox.datasets import make_sparse_codes
 from sklearn_whitebox.metrics import dictionary_recovery
 from sklearn_whitebox.solvers import lasso_encode
-
-
-@parametrize_with_checks(
-    [
-        SparseDictionaryLearner(),
-        SparseDictionaryLearner(fit_algorithm="msp", whiten=False),
-        SparseDictionaryLearner(fit_algorithm="online", max_iter=20),
-        SparseDictionaryLearner(n_components=4, transform_algorithm="omp"),
-        SparseDictionaryLearner(4, transform_algorithm="threshold", split_sign=True),
-    ]
-)
-def test_estimator_keeps_the_contract_of_scikit_learn(estimator, check):
-    check(estimator)
 
 
 @pytest.fixture(scope="module")

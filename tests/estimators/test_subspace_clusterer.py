@@ -12,7 +12,6 @@ from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.estimator_checks import parametrize_with_checks
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from sklearn_whitebox import SubspaceClusterer
@@ -22,13 +21,6 @@ from sklearn_whitebox.metrics import clustering_accuracy
 from sklearn_whitebox.solvers import _omp, _self_expression
 
 METHODS = ["elastic_net", "omp"]
-
-
-@parametrize_with_checks(
-    [SubspaceClusterer(method=method, random_state=0) for method in METHODS]
-)
-def test_estimator_passes_the_checks_of_scikit_learn(estimator, check):
-    check(estimator)
 
 
 @pytest.fixture
