@@ -73,6 +73,9 @@ class ScoreTimeDisplay:
         self._write_names(times, ours)
         self.ax_.set_xscale("log")
         self.ax_.set_xlim(times.min() / 3, times.max() * 3)
+        # Over less than a decade matplotlib would write out every minor tick.
+        self.ax_.xaxis.set_minor_formatter("")
+        self.ax_.xaxis.set_major_formatter("{x:g}")
         self.ax_.set(xlabel="seconds to fit and apply", ylabel=self.score_name)
         self.ax_.grid(visible=True, alpha=0.3)
         return self
