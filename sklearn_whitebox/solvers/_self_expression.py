@@ -174,6 +174,7 @@ def disjoint_pursuits(
             X,
             n_nonzero_coefs=depth,
             tol=tol,
+            selection="correlation",
             exclude_self=True,
             excluded=used,
             n_jobs=n_jobs,
