@@ -103,8 +103,9 @@ class UnrolledEncoder(nn.Module):
         )
 
     def _start_analytic(self, D: Tensor, alpha: float) -> None:
-        W = analytic_weights(D)
-        self.register_buffer("residual_weights", W, persistent=False)
+        # Second moments square the condition number.
+        W = analytic_weights(D.double()).to(D.dtype)
+        self.register_buffer("residual_weights", W)
         step = 1 / torch.linalg.matrix_norm(W @ D.mT, 2)
         self.log_steps = nn.Parameter(torch.log(step).repeat(self.n_layers))
         self.log_thresholds = nn.Parameter(
