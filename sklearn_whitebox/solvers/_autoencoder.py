@@ -1,0 +1,414 @@
+"""Train a sparse autoencoder: unit atoms, Adam, and no latent left dead."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from sklearn_whitebox.solvers._train import Callback
+
+_BETAS = (0.9, 0.999)
+# Weight of the error that dead latents are asked to explain.
+_AUXILIARY = 1 / 32
+# Length of a resampled encoder row, relative to the mean of the living ones.
+_TIMID = 0.2
+# Share of the steps after which the learning rate falls and no latent is replaced.
+_SETTLE = 0.8
+# Samples among which badly rebuilt ones are looked for.
+_REVIVING_ROWS = 8192
+
+
+class Autoencoder(Protocol):
+    """What is asked of the network: four weights and the parts of its pass."""
+
+    encoder: nn.Parameter
+    encoder_bias: nn.Parameter
+    decoder: nn.Parameter
+    pre_bias: nn.Parameter
+
+    def correlate(self, X: Tensor) -> Tensor:
+        """Compute values before the activation."""
+
+    def activate(self, values: Tensor) -> Tensor:
+        """Make values sparse."""
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Build samples from codes."""
+
+    def named_parameters(self) -> Iterable[tuple[str, nn.Parameter]]:
+        """Name the weights."""
+
+
+@dataclass(frozen=True)
+class AutoencoderSettings:
+    """What :func:`autoencoder_step` minimises, and how.
+
+    Parameters
+    ----------
+    learning_rate : float
+        Peak rate of Adam.
+    alpha : float, default=0.0
+        Weight of the ℓ1 norm of the codes.
+    dead_after : int, default=10000
+        Samples without activation after which a latent counts as dead.
+    n_auxiliary : int, default=0
+        Dead latents that explain the error of a sample in the auxiliary loss; 0 is
+        without that loss.
+    max_grad_norm : float, default=1.0
+        Clip the norm of the whole gradient to this.
+    """
+
+    learning_rate: float
+    alpha: float = 0.0
+    dead_after: int = 10000
+    n_auxiliary: int = 0
+    max_grad_norm: float = 1.0
+
+
+@dataclass
+class AutoencoderMemory:
+    """What training remembers between steps, besides the weights.
+
+    Parameters
+    ----------
+    moments : dict of str to Tensor
+        Running means of gradients and of their squares, ``"mean.x"`` and ``"square.x"``
+        for the weight x.
+    idle : Tensor of shape (n_components,)
+        Samples since the last activation of each latent.
+    n_steps : int
+        Steps done.
+    """
+
+    moments: dict[str, Tensor]
+    idle: Tensor
+    n_steps: int = 0
+
+    @classmethod
+    def empty(cls, module: Autoencoder) -> "AutoencoderMemory":
+        """Make the memory before the first step.
+
+        Parameters
+        ----------
+        module : Module
+            The network.
+
+        Returns
+        -------
+        memory : AutoencoderMemory
+            Of zeros.
+        """
+        moments = {
+            f"{kind}.{name}": torch.zeros_like(weight, requires_grad=False)
+            for name, weight in module.named_parameters()
+            for kind in ("mean", "square")
+        }
+        idle = torch.zeros(
+            len(module.decoder), dtype=torch.int64, device=module.decoder.device
+        )
+        return cls(moments, idle)
+
+
+def autoencoder_step(
+    module: Autoencoder,
+    X: Tensor,
+    memory: AutoencoderMemory,
+    settings: AutoencoderSettings,
+    *,
+    rate_factor: float = 1.0,
+) -> float:
+    r"""Take one step on the mean of :math:`\tfrac12\|x - \hat x\|^2 + \alpha\|f\|_1`.
+
+    Atoms keep unit norm, else the ℓ1 norm is escaped by short codes of long atoms: the
+    part of their gradient along themselves is removed and they are projected after the
+    step.
+
+    Parameters
+    ----------
+    module : Module
+        Network, changed in place.
+    X : Tensor of shape (n_samples, n_features)
+        Batch.
+    memory : AutoencoderMemory
+        Changed in place.
+    settings : AutoencoderSettings
+        Objective and step.
+    rate_factor : float, default=1.0
+        Share of the peak learning rate.
+
+    Returns
+    -------
+    loss : float
+        Mean over the batch before the step, without the auxiliary part.
+
+    Raises
+    ------
+    FloatingPointError
+        If the loss is not finite.
+    """
+    weights = dict(module.named_parameters())
+    with torch.inference_mode(False), torch.enable_grad():
+        values = module.correlate(X)
+        codes = module.activate(values)
+        error = X - module.decode(codes)
+        loss = error.square().sum(-1).mean() / 2
+        if settings.alpha:
+            loss = loss + settings.alpha * codes.sum(-1).mean()
+        total = loss + _auxiliary_loss(module, values, error, memory, settings)
+        gradients = torch.autograd.grad(total, list(weights.values()))
+    value = float(loss.detach())
+    if value != value or value in (float("inf"), float("-inf")):
+        raise FloatingPointError(f"the training loss became {value}")
+    with torch.no_grad():
+        _descend(weights, gradients, memory, settings, rate_factor)
+        module.decoder.div_(_lengths(module.decoder))
+        used = (codes > 0).any(0)
+        memory.idle = torch.where(used, 0, memory.idle + len(X))
+    return value
+
+
+def _auxiliary_loss(
+    module: Autoencoder,
+    values: Tensor,
+    error: Tensor,
+    memory: AutoencoderMemory,
+    settings: AutoencoderSettings,
+) -> Tensor | float:
+    """Half squared error of dead latents that explain the error of the living."""
+    dead = memory.idle >= settings.dead_after
+    n_dead = int(dead.sum())
+    if not settings.n_auxiliary or not n_dead:
+        return 0.0
+    candidates = values[:, dead]
+    top = candidates.topk(min(settings.n_auxiliary, n_dead), dim=-1)
+    codes = torch.zeros_like(candidates).scatter(-1, top.indices, top.values.relu())
+    target = error.detach()
+    missing = (target - codes @ module.decoder[dead]).square().sum(-1).mean()
+    # In units of the error, so that a good fit does not silence it.
+    scale = target.square().sum(-1).mean().clamp_min(torch.finfo(target.dtype).tiny)
+    return _AUXILIARY * module.decoder.shape[1] * missing / (2 * scale)
+
+
+def _descend(
+    weights: dict[str, nn.Parameter],
+    gradients: tuple[Tensor, ...],
+    memory: AutoencoderMemory,
+    settings: AutoencoderSettings,
+    rate_factor: float,
+) -> None:
+    """Step by Adam, written out so that its moments are plain arrays."""
+    tangent = {
+        name: _across(gradient, weights[name]) if name == "decoder" else gradient
+        for name, gradient in zip(weights, gradients, strict=True)
+    }
+    norm = torch.stack([g.square().sum() for g in tangent.values()]).sum().sqrt()
+    shrink = (settings.max_grad_norm / norm.clamp_min(1e-12)).clamp_max(1)
+    memory.n_steps += 1
+    first, second = (1 - beta**memory.n_steps for beta in _BETAS)
+    rate = settings.learning_rate * rate_factor
+    for name, weight in weights.items():
+        gradient = tangent[name] * shrink
+        mean = memory.moments[f"mean.{name}"]
+        square = memory.moments[f"square.{name}"]
+        mean.lerp_(gradient, 1 - _BETAS[0])
+        square.lerp_(gradient.square(), 1 - _BETAS[1])
+        weight.sub_(rate * (mean / first) / ((square / second).sqrt() + 1e-8))
+
+
+def _across(gradient: Tensor, atoms: Tensor) -> Tensor:
+    """Remove from each row of the gradient its part along the unit atom."""
+    return gradient - (gradient * atoms).sum(-1, keepdim=True) * atoms
+
+
+def _lengths(D: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(D, dim=-1, keepdim=True).clamp_min(1e-12)
+
+
+def revive_latents(
+    module: Autoencoder,
+    X: Tensor,
+    memory: AutoencoderMemory,
+    settings: AutoencoderSettings,
+    generator: torch.Generator,
+) -> int:
+    """Point dead latents at what badly rebuilt samples lack.
+
+    Samples are drawn with probability proportional to their squared error, and at most
+    one latent is given to each. Encoder rows start short and without bias, so that the
+    living are not disturbed.
+
+    Parameters
+    ----------
+    module : Module
+        Network, changed in place.
+    X : Tensor of shape (n_samples, n_features)
+        Samples to choose from.
+    memory : AutoencoderMemory
+        Changed in place: moments and idleness of the revived start anew.
+    settings : AutoencoderSettings
+        Says when a latent is dead.
+    generator : Generator
+        Source of the draws, on the CPU.
+
+    Returns
+    -------
+    n_revived : int
+        Latents replaced.
+    """
+    dead = torch.nonzero(memory.idle >= settings.dead_after).squeeze(1)
+    if not len(dead):
+        return 0
+    with torch.no_grad():
+        error = X - module.decode(module.activate(module.correlate(X)))
+    badness = error.square().sum(-1).double().cpu()
+    n_revived = min(len(dead), int((badness > 0).sum()))
+    if not n_revived:
+        return 0
+    rows = torch.multinomial(badness, n_revived, generator=generator)
+    revived = dead[:n_revived]
+    with torch.no_grad():
+        alive = memory.idle < settings.dead_after
+        lengths = _lengths(module.encoder)
+        typical = lengths[alive].mean() if bool(alive.any()) else lengths.mean()
+        atoms = error[rows.to(error.device)]
+        atoms = atoms / _lengths(atoms)
+        module.decoder[revived] = atoms
+        module.encoder[revived] = _TIMID * typical * atoms
+        module.encoder_bias[revived] = 0
+        for name in ("encoder", "encoder_bias", "decoder"):
+            memory.moments[f"mean.{name}"][revived] = 0
+            memory.moments[f"square.{name}"][revived] = 0
+        memory.idle[revived] = 0
+    return n_revived
+
+
+@dataclass
+class AutoencoderResult:
+    """History of a training run.
+
+    Parameters
+    ----------
+    loss_curve : list of float
+        Mean loss of every pass.
+    n_revived : int
+        Dead latents replaced.
+    """
+
+    loss_curve: list[float]
+    n_revived: int = 0
+
+
+def train_autoencoder(
+    module: Autoencoder,
+    X: Tensor,
+    memory: AutoencoderMemory,
+    settings: AutoencoderSettings,
+    *,
+    batch_size: int,
+    generator: torch.Generator,
+    n_epochs: int | None = None,
+    callback: Callback | None = None,
+) -> AutoencoderResult:
+    """Train by passes over samples, or take a part of a stream once.
+
+    The learning rate climbs over the first twentieth of the steps and falls linearly to
+    zero over the last fifth, in which no latent is replaced any more. In a stream,
+    whose length nobody knows, it climbs over the first hundred steps and stays.
+
+    Parameters
+    ----------
+    module : Module
+        Network, changed in place.
+    X : Tensor of shape (n_samples, n_features)
+        Samples, on the device of the module.
+    memory : AutoencoderMemory
+        Changed in place.
+    settings : AutoencoderSettings
+        Objective and step. Without auxiliary loss dead latents are replaced.
+    batch_size : int
+        Samples of a batch, at most.
+    generator : Generator
+        Source of the order of the samples, on the CPU.
+    n_epochs : int or None, default=None
+        Passes over the samples; None is a single one, as part of a stream.
+    callback : callable, default=None
+        Called as ``callback(epoch, loss)`` after each pass; True stops training.
+
+    Returns
+    -------
+    result : AutoencoderResult
+        History.
+
+    Raises
+    ------
+    FloatingPointError
+        If the loss stops being finite.
+    """
+    result = AutoencoderResult([])
+    n_batches = -(-len(X) // batch_size)
+    n_steps = n_batches * (n_epochs or 1)
+    step = 0
+    for epoch in range(n_epochs or 1):
+        running = 0.0
+        order = torch.randperm(len(X), generator=generator)
+        for rows in order.tensor_split(n_batches):
+            factor = (
+                min(1.0, (memory.n_steps + 1) / 100)
+                if n_epochs is None
+                else _rate_factor(step / n_steps)
+            )
+            loss = autoencoder_step(
+                module, X[rows], memory, settings, rate_factor=factor
+            )
+            running += loss * len(rows)
+            step += 1
+        result.loss_curve.append(running / len(X))
+        settling = n_epochs is not None and step > _SETTLE * n_steps
+        if not settings.n_auxiliary and not settling:
+            rows = order[:_REVIVING_ROWS]
+            result.n_revived += revive_latents(
+                module, X[rows], memory, settings, generator
+            )
+        if callback is not None and callback(epoch, result.loss_curve[-1]):
+            break
+    return result
+
+
+def _rate_factor(progress: float) -> float:
+    climbed = min(1.0, (progress + 1e-3) / 0.05)
+    return climbed * min(1.0, (1 - progress) / (1 - _SETTLE))
+
+
+def geometric_median(X: Tensor, *, max_iter: int = 100, tol: float = 1e-6) -> Tensor:
+    r"""Find the point with the least mean distance from the rows.
+
+    Parameters
+    ----------
+    X : Tensor of shape (n_samples, n_features)
+        Rows.
+    max_iter : int, default=100
+        Most reweighted means.
+    tol : float, default=1e-6
+        Stop when the point moves by at most this, relative to the mean distance.
+
+    Returns
+    -------
+    median : Tensor of shape (n_features,)
+        The geometric median, by Weiszfeld's iteration from the mean.
+    """
+    median = X.mean(0)
+    for _ in range(max_iter):
+        distances = torch.linalg.vector_norm(X - median, dim=-1)
+        typical = float(distances.mean())
+        if typical == 0:
+            break
+        # A row at the median itself must not get all the weight.
+        weights = 1 / distances.clamp_min(1e-6 * typical)
+        moved = (weights / weights.sum()) @ X
+        step = float(torch.linalg.vector_norm(moved - median))
+        median = moved
+        if step <= tol * typical:
+            break
+    return median
