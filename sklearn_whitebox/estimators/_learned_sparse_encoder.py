@@ -127,10 +127,10 @@ class LearnedSparseEncoder(
     alpha_ : float
         Weight of the ℓ1 norm used.
     scale_ : float
-        Root mean squared norm of the samples, by which the network divides samples and
-        multiplies codes.
+        Root mean squared norm of the samples, by which the network divides them.
     weights_ : dict of str to ndarray
-        Weights of the network, :class:`~sklearn_whitebox.modules.UnrolledEncoder`.
+        State of the network, :class:`~sklearn_whitebox.modules.UnrolledEncoder`, for
+        scaled samples and atoms of unit root mean squared norm.
     gap_ : float
         Mean duality gap of the network's codes of the samples of the fit, relative to
         half the squared norm of a sample.
@@ -286,12 +286,13 @@ class LearnedSparseEncoder(
         default = min(1.2 / math.sqrt(X.shape[1]), 0.5) * self.scale_
         self.alpha_ = float(default if self.alpha is None else self.alpha)
         progress = Progress(self, max(1, self.max_iter), X, verbose=self.verbose)
+        # A later change of the parameters must not change the network.
         self._architecture = (self.n_layers, self.form, self.positive_code)
         self.components_ = self._learn_atoms(X, generator) if given is None else given
         self._check_alpha(X)
         result = self._train(X, generator, progress)
         progress.close()
-        unit = self.scale_**2
+        unit = self._loss_unit()
         self.weights_ = arrays_of(result.weights)
         self.loss_curve_ = [unit * loss for loss in result.loss_curve]
         self.validation_curve_ = [unit * loss for loss in result.validation_curve]
@@ -470,7 +471,7 @@ class LearnedSparseEncoder(
                     module,
                     training,
                     module.dictionary,
-                    alpha=self.alpha_ / self.scale_,
+                    alpha=self.alpha_ / (self.scale_ * self._atom_length()),
                     settings=settings,
                     generator=generator,
                     targets=wanted,
@@ -484,7 +485,17 @@ class LearnedSparseEncoder(
             ) from error
 
     def _in_units_of(self, progress):
-        return lambda epoch, loss: progress(epoch, self.scale_**2 * loss)
+        return lambda epoch, loss: progress(epoch, self._loss_unit() * loss)
+
+    def _atom_length(self):
+        """Root mean squared norm of the atoms, by which the network divides them."""
+        k = len(self.components_)
+        return math.sqrt(np.square(self.components_, dtype=np.float64).sum() / k)
+
+    def _loss_unit(self):
+        if self.loss == "lasso":
+            return self.scale_**2
+        return (self.scale_ / self._atom_length()) ** 2
 
     def _targets(self, X, device):
         if self.loss == "lasso":
@@ -497,7 +508,8 @@ class LearnedSparseEncoder(
             tol=_TARGET_TOL,
             n_jobs=self.n_jobs,
         ).solution
-        return to_tensor(exact / self.scale_, device=device, dtype=torch.float32)
+        unit = self._atom_length() / self.scale_
+        return to_tensor(exact * unit, device=device, dtype=torch.float32)
 
     def _split(self, n_samples, generator):
         if not self.early_stopping:
@@ -514,9 +526,10 @@ class LearnedSparseEncoder(
 
     def _make_module(self, dtype):
         n_layers, form, positive = self._architecture
+        length = self._atom_length()
         module = UnrolledEncoder(
-            to_tensor(self.components_, dtype=dtype),
-            alpha=self.alpha_ / self.scale_,
+            to_tensor(self.components_ / length, dtype=dtype),
+            alpha=self.alpha_ / (self.scale_ * length),
             n_layers=n_layers,
             form=form,
             positive=positive,
@@ -539,13 +552,14 @@ class LearnedSparseEncoder(
         module = load_arrays(self._make_module(dtype), self.weights_)
         device = inference_device(self.device, work=self._work(len(X)))
         module = module.to(device)
+        unit = self.scale_ / self._atom_length()
         # One product of a layer is the unit of parallel work here.
         work = self._work(min(len(X), BLOCK)) / self._architecture[0]
         for block in blocks_of(len(X)):
             with torch_threads(work):
                 rows = (X[block] / self.scale_).astype(X.dtype, copy=False)
                 codes = apply_network(module, rows, device)
-            yield block, (codes * self.scale_).astype(X.dtype, copy=False)
+            yield block, (codes * unit).astype(X.dtype, copy=False)
 
     def _gaps(self, rows, codes):
         """Duality gap of each code, relative to half the squared norm of the sample."""

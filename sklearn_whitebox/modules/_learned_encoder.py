@@ -7,6 +7,12 @@ from sklearn_whitebox.functional._analytic_weights import analytic_weights
 from sklearn_whitebox.functional._prox import soft_threshold
 
 FORMS = ("coupled", "free", "analytic")
+# Logarithms are learnt in this unit: at one learning rate for all weights, step sizes
+# and thresholds would else hardly move while the matrices do.
+_PACE = 6.0
+# Penalty of the analytic weights: without one, directions that atoms hardly span get
+# weights so large that only tiny steps are stable.
+_RIDGE = 1.0
 
 
 class UnrolledEncoder(nn.Module):
@@ -99,31 +105,31 @@ class UnrolledEncoder(nn.Module):
                 (identity - step * (D @ D.mT)).repeat(self.n_layers - 1, 1, 1)
             )
         self.log_thresholds = nn.Parameter(
-            torch.log(step * alpha).expand(self.n_layers, k).clone()
+            (torch.log(step * alpha) / _PACE).repeat(self.n_layers, k)
         )
 
     def _start_analytic(self, D: Tensor, alpha: float) -> None:
         # Second moments square the condition number.
-        W = analytic_weights(D.double()).to(D.dtype)
+        W = analytic_weights(D.double(), ridge=_RIDGE).to(D.dtype)
         self.register_buffer("residual_weights", W)
         step = 1 / torch.linalg.matrix_norm(W @ D.mT, 2)
-        self.log_steps = nn.Parameter(torch.log(step).repeat(self.n_layers))
+        self.log_steps = nn.Parameter((torch.log(step) / _PACE).repeat(self.n_layers))
         self.log_thresholds = nn.Parameter(
-            torch.log(step * alpha).repeat(self.n_layers)
+            (torch.log(step * alpha) / _PACE).repeat(self.n_layers)
         )
 
     def thresholds(self) -> Tensor:
         """Give the thresholds of all layers.
 
-        They are kept as logarithms, which makes them positive, and learning them
-        independent of the unit of the samples.
+        They are kept as logarithms, over six, which makes them positive, and learning
+        them independent of the unit of the samples.
 
         Returns
         -------
         thresholds : Tensor of shape (n_layers, n_components) or (n_layers,)
             Positive; one number a layer for the analytic form.
         """
-        return self.log_thresholds.exp()
+        return (_PACE * self.log_thresholds).exp()
 
     def forward(self, X: Tensor) -> Tensor:
         """Code samples.
@@ -168,7 +174,8 @@ class UnrolledEncoder(nn.Module):
         if self.form == "coupled":
             step = residual @ self.weights[layer].mT
         else:
-            step = self.log_steps[layer].exp() * (residual @ self.residual_weights.mT)
+            step = residual @ self.residual_weights.mT
+            step = step * (_PACE * self.log_steps[layer]).exp()
         return step if Z is None else Z + step
 
 
