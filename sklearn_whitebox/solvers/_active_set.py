@@ -328,6 +328,14 @@ def active_set(
     outside[:] = 1
     for i in range(m):
         outside[support[i]] = 0
+    if m > 0:
+        # The start solved another problem: the support comes first, all atoms later.
+        for i in range(m):
+            row = gram[support[i]]
+            excess[i] = b[support[i]] - l1 * signs[i]
+            for p in range(m):
+                excess[i] -= row[support[p]] * code[p]
+        m, _ = _newton(m, support, outside, numbers, inverse)
     joins_alone = False
     last_error = np.inf
     n_steps = 0

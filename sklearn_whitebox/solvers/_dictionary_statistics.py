@@ -6,9 +6,12 @@ from typing import Any
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+from scipy import sparse
 
 # How fast old statistics fade: a batch seen at time s weighs (s / t) ** _FORGET at t.
 _FORGET = 10.0
+# Atoms whose descent directions are one product of matrices.
+_ATOMS = 32
 
 Array = NDArray[Any]
 
@@ -86,12 +89,62 @@ class DictionaryStatistics:
         """
         return {"gram": self.gram, "cross": self.cross, "n_steps": self.n_steps}
 
-    def add(self, codes: Array, X: Array) -> "DictionaryStatistics":
+    @classmethod
+    def of(
+        cls, codes: Array | sparse.csr_array, X: Array, n_steps: int = 1
+    ) -> "DictionaryStatistics":
+        """Sum over samples, all of the same weight.
+
+        Parameters
+        ----------
+        codes : ndarray or csr_array of shape (n_samples, n_components)
+            Codes of the samples.
+        X : ndarray of shape (n_samples, n_features)
+            Samples.
+        n_steps : int, default=1
+            Batches that this counts as.
+
+        Returns
+        -------
+        statistics : DictionaryStatistics
+            In the dtype of the samples.
+
+        Notes
+        -----
+        Costs O(s² + sd) per sample with s non-zeros.
+        """
+        codes = sparse.csr_array(codes)
+        k, kind = codes.shape[1], X.dtype
+        gram, cross = np.zeros((k, k), kind), np.zeros((k, X.shape[1]), kind)
+        values = codes.data.astype(kind, copy=False)
+        _accumulate(codes.indptr, codes.indices, values, X, gram, cross)
+        return cls(gram, cross, n_steps)
+
+    def merge(self, other: "DictionaryStatistics") -> "DictionaryStatistics":
+        """Add the statistics of other samples, at the weights they have.
+
+        Parameters
+        ----------
+        other : DictionaryStatistics
+            Of other samples, coded on the same atoms.
+
+        Returns
+        -------
+        statistics : DictionaryStatistics
+            The sum, a new object.
+        """
+        return DictionaryStatistics(
+            self.gram + other.gram,
+            self.cross + other.cross,
+            self.n_steps + other.n_steps,
+        )
+
+    def add(self, codes: Array | sparse.csr_array, X: Array) -> "DictionaryStatistics":
         """Fade what is remembered and add a batch.
 
         Parameters
         ----------
-        codes : ndarray of shape (n_samples, n_components)
+        codes : ndarray or csr_array of shape (n_samples, n_components)
             Codes of the batch.
         X : ndarray of shape (n_samples, n_features)
             Samples of the batch.
@@ -101,11 +154,10 @@ class DictionaryStatistics:
         statistics : DictionaryStatistics
             A new object; this one stays as it was.
         """
-        t = self.n_steps + 1
-        kept = (1.0 - 1.0 / t) ** _FORGET
-        return DictionaryStatistics(
-            kept * self.gram + codes.T @ codes, kept * self.cross + codes.T @ X, t
-        )
+        batch = DictionaryStatistics.of(codes, X)
+        kept = (1.0 - 1.0 / (self.n_steps + 1)) ** _FORGET
+        faded = DictionaryStatistics(kept * self.gram, kept * self.cross, self.n_steps)
+        return faded.merge(batch)
 
     def forget(self, atoms: Array) -> "DictionaryStatistics":
         """Drop what is remembered of some atoms.
@@ -128,35 +180,63 @@ class DictionaryStatistics:
 
 
 @njit(nogil=True, cache=True)
-def _descend(dictionary: Array, gram: Array, cross: Array, n_passes: int) -> None:
-    k, d = dictionary.shape
-    largest = 0.0
+def _accumulate(
+    offsets: Array, indices: Array, values: Array, X: Array, gram: Array, cross: Array
+) -> None:
+    """Add :math:`z^T z` and :math:`z^T x` of sparse codes, sample by sample."""
+    k = gram.shape[0]
+    for i in range(X.shape[0]):
+        for p in range(offsets[i], offsets[i + 1]):
+            j, weight = indices[p], values[p]
+            row = gram[j]
+            for q in range(p, offsets[i + 1]):
+                row[indices[q]] += weight * values[q]
+            target = cross[j]
+            for f in range(X.shape[1]):
+                target[f] += weight * X[i, f]
+    # Indices are sorted, so only the upper half was written.
     for j in range(k):
-        largest = max(largest, gram[j, j])
-    target = np.empty(d)
-    for _ in range(n_passes):
-        for j in range(k):
-            curvature = gram[j, j]
-            if curvature <= 1e-10 * largest:
-                continue
-            for f in range(d):
-                target[f] = cross[j, f]
-            for i in range(k):
-                weight = gram[j, i]
-                if weight != 0.0:
-                    for f in range(d):
-                        target[f] -= weight * dictionary[i, f]
-            norm = 0.0
-            for f in range(d):
-                target[f] = dictionary[j, f] + target[f] / curvature
-                norm += target[f] * target[f]
-            norm = max(1.0, np.sqrt(norm))
-            for f in range(d):
-                dictionary[j, f] = target[f] / norm
+        for i in range(j):
+            gram[j, i] = gram[i, j]
+
+
+@njit(nogil=True, cache=True)
+def _descend(
+    atoms: Array, gram: Array, target: Array, smallest: float, positive: bool
+) -> None:
+    """Minimise over each atom of a block in turn.
+
+    On entry the rows of `target` are minus the gradients; they follow the atoms.
+    """
+    n, d = atoms.shape
+    change = np.empty(d, atoms.dtype)
+    for j in range(n):
+        curvature = gram[j, j]
+        if curvature <= smallest:
+            continue
+        norm = 0.0
+        for f in range(d):
+            change[f] = atoms[j, f] + target[j, f] / curvature
+            if positive and change[f] < 0.0:
+                change[f] = 0.0
+            norm += change[f] * change[f]
+        norm = max(1.0, np.sqrt(norm))
+        for f in range(d):
+            change[f] = change[f] / norm - atoms[j, f]
+            atoms[j, f] += change[f]
+        for i in range(j + 1, n):
+            weight = gram[i, j]
+            if weight != 0.0:
+                for f in range(d):
+                    target[i, f] -= weight * change[f]
 
 
 def update_dictionary(
-    dictionary: Array, statistics: DictionaryStatistics, *, n_passes: int = 1
+    dictionary: Array,
+    statistics: DictionaryStatistics,
+    *,
+    n_passes: int = 1,
+    positive: bool = False,
 ) -> Array:
     r"""Improve the atoms for given codes, one atom at a time.
 
@@ -172,6 +252,8 @@ def update_dictionary(
         Of the codes and samples.
     n_passes : int, default=1
         Passes over the atoms.
+    positive : bool, default=False
+        Whether atoms must not have negative entries.
 
     Returns
     -------
@@ -180,7 +262,7 @@ def update_dictionary(
 
     Notes
     -----
-    Costs O(k² d) per pass.
+    Costs O(k² d) per pass, nearly all of it in products of matrices.
 
     References
     ----------
@@ -188,5 +270,11 @@ def update_dictionary(
        and sparse coding. JMLR 11.
     """
     updated = np.array(dictionary, order="C")
-    _descend(updated, statistics.gram, statistics.cross, n_passes)
+    gram, cross = statistics.gram, statistics.cross
+    smallest = 1e-10 * gram.diagonal().max(initial=0.0)
+    for _ in range(n_passes):
+        for start in range(0, len(updated), _ATOMS):
+            block = slice(start, start + _ATOMS)
+            target = cross[block] - gram[block] @ updated
+            _descend(updated[block], gram[block, block], target, smallest, positive)
     return updated

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from sklearn_whitebox._threads import serial_blas
 from sklearn_whitebox.solvers._atoms import order_atoms, unit_rows
@@ -18,8 +19,6 @@ from sklearn_whitebox.solvers._result import SolverResult
 
 # Two atoms closer than this are one.
 _DUPLICATE = 0.99
-# Duality gap of the codes that train the atoms.
-_CODE_TOL = 1e-3
 
 Array = NDArray[Any]
 
@@ -30,6 +29,7 @@ def learn_dictionary_online(
     *,
     alpha: float,
     positive_code: bool = False,
+    positive_dict: bool = False,
     batch_size: int = 256,
     max_iter: int = 100,
     tol: float = 1e-3,
@@ -54,8 +54,8 @@ def learn_dictionary_online(
         Atoms to start from, for example from :func:`initial_atoms`.
     alpha : float
         Weight of the ℓ1 norm.
-    positive_code : bool, default=False
-        Whether codes must not be negative.
+    positive_code, positive_dict : bool, default=False
+        Whether codes, and atoms, must not be negative.
     batch_size : int, default=256
         Samples per batch.
     max_iter : int, default=100
@@ -91,6 +91,14 @@ def learn_dictionary_online(
     """
     generator = generator or np.random.default_rng(0)
     D = unit_rows(np.asarray(init, dtype=X.dtype))
+    if positive_dict:
+        D = np.maximum(D, 0)
+    settings = {
+        "alpha": alpha,
+        "positive_code": positive_code,
+        "positive_dict": positive_dict,
+        "n_jobs": n_jobs,
+    }
     statistics = DictionaryStatistics.empty(D)
     curve: list[float] = []
     n_replaced = 0
@@ -100,7 +108,7 @@ def learn_dictionary_online(
         for epoch in range(max_iter):
             before = D
             D, statistics, seen = _epoch(
-                X, D, statistics, alpha, positive_code, batch_size, generator, n_jobs
+                X, D, statistics, settings, batch_size, generator
             )
             curve.append(float(np.mean(seen.objectives)))
             fresh = 0
@@ -117,7 +125,7 @@ def learn_dictionary_online(
                 converged = True
                 break
     return SolverResult(
-        _in_order(D, statistics, n_replaced, positive_code),
+        _in_order(D, statistics, n_replaced, positive_code or positive_dict),
         n_iter=len(curve),
         converged=converged,
         objective=curve,
@@ -136,11 +144,9 @@ def _epoch(
     X: Array,
     D: Array,
     statistics: DictionaryStatistics,
-    alpha: float,
-    positive_code: bool,
+    settings: dict[str, Any],
     batch_size: int,
     generator: np.random.Generator,
-    n_jobs: int | None,
 ) -> tuple[Array, DictionaryStatistics, _Seen]:
     order = generator.permutation(len(X))
     objectives = np.empty(len(X))
@@ -148,14 +154,9 @@ def _epoch(
     for start in range(0, len(X), batch_size):
         rows = order[start : start + batch_size]
         D, statistics, codes, objectives[rows] = online_step(
-            X[rows],
-            D,
-            statistics,
-            alpha=alpha,
-            positive_code=positive_code,
-            n_jobs=n_jobs,
+            X[rows], D, statistics, **settings
         )
-        usage += np.count_nonzero(codes, axis=0)
+        usage += np.bincount(codes.indices, minlength=len(D))
     return D, statistics, _Seen(objectives, usage)
 
 
@@ -166,8 +167,9 @@ def online_step(
     *,
     alpha: float,
     positive_code: bool = False,
+    positive_dict: bool = False,
     n_jobs: int | None = None,
-) -> tuple[Array, DictionaryStatistics, Array, Array]:
+) -> tuple[Array, DictionaryStatistics, sparse.csr_array, Array]:
     """Learn from one batch: code it, remember it, improve the atoms.
 
     Parameters
@@ -180,8 +182,8 @@ def online_step(
         Of earlier batches.
     alpha : float
         Weight of the ℓ1 norm.
-    positive_code : bool, default=False
-        Whether codes must not be negative.
+    positive_code, positive_dict : bool, default=False
+        Whether codes, and atoms, must not be negative.
     n_jobs : int, default=None
         Threads, as in joblib.
 
@@ -191,7 +193,7 @@ def online_step(
         Atoms after.
     statistics : DictionaryStatistics
         With the batch added.
-    codes : ndarray of shape (n_samples, n_components)
+    codes : csr_array of shape (n_samples, n_components)
         Codes of the batch on the atoms before.
     objectives : ndarray of shape (n_samples,)
         Lasso objective of each sample, with these codes.
@@ -201,14 +203,21 @@ def online_step(
         dictionary,
         alpha=alpha,
         positive=positive_code,
-        tol=_CODE_TOL,
+        sparse_output=True,
         n_jobs=n_jobs,
     ).solution
-    residual = X - codes @ dictionary
-    objectives = 0.5 * np.einsum("ij,ij->i", residual, residual)
-    objectives = objectives + alpha * np.abs(codes).sum(axis=1)
+    objectives = _objectives(X, codes, dictionary, alpha)
     statistics = statistics.add(codes, X)
-    return update_dictionary(dictionary, statistics), statistics, codes, objectives
+    updated = update_dictionary(dictionary, statistics, positive=positive_dict)
+    return updated, statistics, codes, objectives
+
+
+def _objectives(
+    X: Array, codes: sparse.csr_array, dictionary: Array, alpha: float
+) -> Array:
+    residual = X - codes @ dictionary
+    errors = 0.5 * np.einsum("ij,ij->i", residual, residual)
+    return errors + alpha * abs(codes).sum(axis=1)
 
 
 def stream_step(
@@ -218,6 +227,7 @@ def stream_step(
     *,
     alpha: float,
     positive_code: bool = False,
+    positive_dict: bool = False,
     n_jobs: int | None = None,
 ) -> tuple[Array, DictionaryStatistics, float, int]:
     """Learn from one batch of a stream, and replace atoms that went out of use.
@@ -226,7 +236,7 @@ def stream_step(
     ----------
     X, dictionary, statistics : ndarray, ndarray, DictionaryStatistics
         As in :func:`online_step`.
-    alpha, positive_code, n_jobs : float, bool, int
+    alpha, positive_code, positive_dict, n_jobs : float, bool, bool, int
         As in :func:`online_step`.
 
     Returns
@@ -247,6 +257,7 @@ def stream_step(
             statistics,
             alpha=alpha,
             positive_code=positive_code,
+            positive_dict=positive_dict,
             n_jobs=n_jobs,
         )
         energy = np.diag(statistics.gram)
@@ -298,11 +309,11 @@ def _replace_atoms(
 
 
 def _in_order(
-    D: Array, statistics: DictionaryStatistics, n_replaced: int, positive_code: bool
+    D: Array, statistics: DictionaryStatistics, n_replaced: int, keep_signs: bool
 ) -> dict[str, Any]:
     energy = np.diag(statistics.gram)
     order = np.argsort(-energy, kind="stable")
-    components = order_atoms(D, energy, fix_signs=not positive_code)
+    components = order_atoms(D, energy, fix_signs=not keep_signs)
     signs = np.sign(np.einsum("ij,ij->i", components, D[order]))
     signs = np.where(signs < 0, -1, 1).astype(D.dtype)
     gram = statistics.gram[np.ix_(order, order)] * np.outer(signs, signs)
