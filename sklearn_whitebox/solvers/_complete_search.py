@@ -62,13 +62,16 @@ class Rotated:
     converged : bool
         Whether the rotation settled.
     sharpened : Sharpened or None
-        The refinement on some of the rows, if it made codes sparser.
+        The refinement on the same rows, if it made codes sparser.
+    saw_all : bool
+        Whether these were all rows.
     """
 
     transform: Array
     objective: list[float] = field(default_factory=list)
     converged: bool = False
     sharpened: Sharpened | None = None
+    saw_all: bool = False
 
 
 def rotate(
@@ -144,6 +147,7 @@ def rotate(
         starts = [A]
         if refine and found.converged:
             found.sharpened = refined(rows, found.transform, max_iter=max_iter)
+            found.saw_all = rows is X
             if found.sharpened is not None:
                 break
     return found
@@ -323,7 +327,9 @@ def refined_atoms(
         Whether the small codes vanish.
     """
     transform = found.transform
-    sharp = refined(single, transform, found.sharpened, max_iter=max_iter, tol=tol)
+    sharp = found.sharpened
+    if not found.saw_all or sharp is None:
+        sharp = refined(single, transform, sharp, max_iter=max_iter, tol=tol)
     if sharp is None:
         atoms = atoms_of(transform, roots)
         if not oblique:

@@ -34,7 +34,7 @@ _NOISE_FLOOR = 1e-5
 # Rows that moments of the codes are taken from.
 _ENOUGH_ROWS = 5000
 # Work below which BLAS does not start threads.
-_TINY_WORK = 2e6
+_TINY_WORK = 1e7
 # Iterations of a search that may be in vain.
 _TRIAL = 50
 
