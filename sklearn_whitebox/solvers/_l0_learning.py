@@ -23,7 +23,7 @@ _TRIAL = 8
 # Relative decrease of the objective below which it is worth trying a swap.
 _STALLED = 2e-3
 # Swaps to try, the likeliest first: (place among the atoms that are missed least,
-# place among those whose rows are represented worst).
+# place among those to split or among the rows to become one).
 _SWAPS = sorted(product(range(8), range(8)), key=lambda at: (at[0] + 1) * (at[1] + 1))
 
 
@@ -105,7 +105,7 @@ class _Learner:
         self.positive_dict = positive_dict
         self.max_iter = max_iter
         self.tol = tol
-        self.max_swaps = min(max_swaps, len(_SWAPS))
+        self.max_swaps = min(max_swaps, 2 * len(_SWAPS))
         self.generator = generator
         self.callback = callback
         self.curve: list[float] = []
@@ -145,18 +145,33 @@ class _Learner:
 
     def _iterate(self, coding: Coding, *, replaces: bool) -> Coding:
         if self.curve or not replaces:
-            coding = self.encoder.improve(coding)
-        coding = self.update(coding, self.generator)
-        # Updates carry the residual along; its rounding must not.
-        coding = self.encoder.with_residuals(coding.D, coding.support, coding.codes)
+            # Codes found anew generalise better than old ones of less error, to which
+            # atoms cling; only where they would raise the objective are those kept.
+            fresh = self._updated(self.encoder.encode(coding.D))
+            if fresh.objective > coding.objective:
+                fresh = self._updated(self.encoder.improve(coding))
+            coding = fresh
+        else:
+            coding = self._updated(coding)
         if replaces:
             coding, n_fresh = replace_atoms(coding, self.encoder, self.positive_dict)
             self.n_replaced += n_fresh
         return coding
 
+    def _updated(self, coding: Coding) -> Coding:
+        coding = self.update(coding, self.generator)
+        # Updates carry the residual along; its rounding must not.
+        return self.encoder.with_residuals(coding.D, coding.support, coding.codes)
+
     def _try_swap(self, coding: Coding, failed: int) -> Coding | None:
-        """Merge two atoms, split a third; None if that does not pay off."""
-        trial = propose_swap(coding, self.encoder, _SWAPS[failed], self.positive_dict)
+        """Move an atom to where one is missed; None if that does not pay off."""
+        trial = propose_swap(
+            coding,
+            self.encoder,
+            _SWAPS[failed // 2],
+            splits=failed % 2 == 0,
+            positive_dict=self.positive_dict,
+        )
         if trial is None:
             return None
         goal = coding.objective

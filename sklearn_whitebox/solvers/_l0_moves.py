@@ -14,16 +14,25 @@ Places = NDArray[np.int32]
 
 # Two atoms closer than this are one.
 _DUPLICATE = 0.99
+# Rows that are considered as new atoms, and the cosine from which two are alike.
+_CANDIDATES = 200
+_ALIKE = 0.7
 
 
 def propose_swap(
-    coding: Coding, encoder: Encoder, at: tuple[int, int], positive_dict: bool
+    coding: Coding,
+    encoder: Encoder,
+    at: tuple[int, int],
+    *,
+    splits: bool,
+    positive_dict: bool,
 ) -> Coding | None:
-    """Free an atom that others can stand in for, and give it to one that is two.
+    """Free an atom that others can stand in for, and use it where one is missed.
 
-    In a poor local minimum two atoms stand for one true atom, and one for two. The
-    former have little energy that their nearest atom could not take over; the rows of
-    the latter have the largest residuals, along the line between the two.
+    In a poor local minimum two atoms stand for one true atom, or one for none. They
+    have little energy that their nearest atom could not take over. Where one atom
+    stands for two, its rows have the largest residuals, along the line between them;
+    where a true atom is missed, some rows consist of little else.
 
     Parameters
     ----------
@@ -32,51 +41,84 @@ def propose_swap(
     encoder : Encoder
         That made them.
     at : tuple of int
-        Which atom to free and which to split, as places in the two orders.
+        Which atom to free and which to split, or which row to take, as places in the
+        two orders.
+    splits : bool
+        Whether to split an atom; else a row becomes one.
     positive_dict : bool
         Whether atoms must not be negative.
 
     Returns
     -------
     trial : Coding or None
-        With two new atoms, whose old coefficients are dropped; None if there is no
-        such pair.
+        With new atoms, whose old coefficients are dropped; None if there are none.
     """
-    D, held = coding.D, coding.support >= 0
-    k = len(D)
-    if k < 2 or max(at) >= k:
+    D = coding.D
+    if len(D) < 2 or max(at) >= len(D):
         return None
-    energies = coding.energies()
     near = np.square(D @ D.T)
     np.fill_diagonal(near, 0)
-    counts = np.maximum(np.bincount(coding.support[held], minlength=k), 1)
-    shared = np.repeat(coding.errors, held.sum(axis=1))
-    badness = np.bincount(coding.support[held], shared, minlength=k) / counts
-    # Of few rows any direction is a good one.
-    badness[counts < min(D.shape[1] / 4, len(coding.R) / k)] = 0
-    double = int(np.argsort(-badness, kind="stable")[at[1]])
-    spare = np.argsort(energies * (1 - near.max(axis=1)), kind="stable")
-    spare = spare[spare != double]
-    if at[0] >= len(spare) or badness[double] <= 0:
+    cost = coding.energies() * (1 - near.max(axis=1))
+    spare = np.argsort(cost, kind="stable")
+    if splits:
+        double, pair = _two_of_one(coding, at[1])
+        spare = spare[spare != double]
+        changed, atoms = [double, int(spare[at[0] - (at[0] == len(spare))])], pair
+    else:
+        changed, atoms = [int(spare[at[0]])], _missed_row(coding, encoder.X, at[1])
+    if atoms is None:
         return None
-    freed = int(spare[at[0]])
-    rows, slots = np.nonzero(coding.support == double)
-    rest, own = coding.R[rows], coding.codes[rows, slots]
-    values, vectors = np.linalg.eigh(rest.T @ rest)
-    if not own.any() or values[-1] <= 0:
-        return None
-    lean = np.sqrt(values[-1] / (own @ own)) * vectors[:, -1]
-    pair = np.stack([D[double] + lean, D[double] - lean])
     if positive_dict:
-        pair = np.maximum(pair, 0)
+        atoms = np.maximum(atoms, 0)
+    if not atoms.any(axis=1).all():
+        return None
     fresh = D.copy()
-    fresh[[double, freed]] = unit_rows(pair)
-    dropped = (coding.support == double) | (coding.support == freed)
+    fresh[changed] = unit_rows(atoms)
+    dropped = np.isin(coding.support, changed)
     return encoder.with_residuals(
         fresh,
         np.where(dropped, -1, coding.support).astype(np.int32),
         np.where(dropped, 0, coding.codes).astype(coding.codes.dtype),
     )
+
+
+def _two_of_one(coding: Coding, place: int) -> tuple[int, Array | None]:
+    """Split an atom along the residuals of its rows, if they are large."""
+    D, held = coding.D, coding.support >= 0
+    k = len(D)
+    counts = np.maximum(np.bincount(coding.support[held], minlength=k), 1)
+    shared = np.repeat(coding.errors, held.sum(axis=1))
+    badness = np.bincount(coding.support[held], shared, minlength=k) / counts
+    # Of few rows any direction is a good one.
+    badness[counts < min(D.shape[1] / 4, len(coding.R) / k)] = 0
+    double = int(np.argsort(-badness, kind="stable")[place])
+    rows, slots = np.nonzero(coding.support == double)
+    rest, own = coding.R[rows], coding.codes[rows, slots]
+    if badness[double] <= 0 or not own.any():
+        return double, None
+    values, vectors = np.linalg.eigh(rest.T @ rest)
+    lean = np.sqrt(max(values[-1], 0) / (own @ own)) * vectors[:, -1]
+    return double, np.stack([D[double] + lean, D[double] - lean])
+
+
+def _missed_row(coding: Coding, X: Array, place: int) -> Array | None:
+    """Choose a badly represented row whose direction would help many others.
+
+    An atom along it would replace the smallest coefficient of a row where its
+    correlation with the residual is larger. Later places are of other directions.
+    """
+    worst = np.argsort(-coding.errors, kind="stable")[:_CANDIDATES]
+    worst = worst[coding.errors[worst] > 0]
+    directions = unit_rows(X[worst])
+    held = np.where(coding.support >= 0, np.square(coding.codes), 0)
+    gains = np.square(coding.R @ directions.T) - held.min(axis=1, keepdims=True)
+    gains = np.maximum(gains, 0).sum(axis=0)
+    for _ in range(place + 1):
+        if not gains.any():
+            return None
+        best = int(np.argmax(gains))
+        gains[np.abs(directions @ directions[best]) > _ALIKE] = 0
+    return directions[[best]]
 
 
 def replace_atoms(

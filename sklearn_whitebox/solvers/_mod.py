@@ -27,9 +27,9 @@ def learn_dictionary_mod(
     n_nonzero_coefs: int,
     positive_code: bool = False,
     positive_dict: bool = False,
-    max_iter: int = 300,
+    max_iter: int = 500,
     tol: float = 1e-4,
-    max_swaps: int = 20,
+    max_swaps: int = 40,
     generator: np.random.Generator | None = None,
     n_jobs: int | None = None,
     callback: Callable[[int, float], Any] | None = None,
@@ -54,13 +54,13 @@ def learn_dictionary_mod(
         Whether codes must not be negative.
     positive_dict : bool, default=False
         Whether atoms must not be negative.
-    max_iter : int, default=300
+    max_iter : int, default=500
         Most iterations, those that try swaps included.
     tol : float, default=1e-4
         Learning has converged when no swap helps and the objective falls by at most
         this share in three iterations in a row.
-    max_swaps : int, default=20
-        Swaps tried in vain before learning ends, at most 64; 0 tries none.
+    max_swaps : int, default=40
+        Swaps tried in vain before learning ends, at most 128; 0 tries none.
     generator : numpy.random.Generator, default=None
         Taken for the sake of a common signature; nothing is random here.
     n_jobs : int, default=None
@@ -115,6 +115,8 @@ def learn_dictionary_mod(
 
 
 def _least_squares(X: Array, coding: Coding, positive_dict: bool) -> Coding:
+    if not coding.codes.any():
+        return coding
     held = coding.support >= 0
     offsets = np.concatenate([[0], np.cumsum(held.sum(axis=1))])
     Z = sparse.csr_array(
@@ -128,9 +130,9 @@ def _least_squares(X: Array, coding: Coding, positive_dict: bool) -> Coding:
     if positive_dict:
         descend_nonnegative(D, gram, cross, _PASSES)
     else:
-        ridge = _RIDGE * max(np.trace(gram) / len(D), np.finfo(np.float64).tiny)
-        system = gram + ridge * np.eye(len(D))
-        D = linalg.solve(system, cross + ridge * D, assume_a="pos")
+        ridge = _RIDGE * np.trace(gram) / len(D)
+        system = linalg.cho_factor(gram + ridge * np.eye(len(D)))
+        D = linalg.cho_solve(system, cross + ridge * D)
     norms = np.linalg.norm(D, axis=1)
     lost = norms <= 0
     D[lost], norms[lost] = coding.D[lost], 1
