@@ -5,6 +5,7 @@ from numbers import Integral, Real
 from typing import ClassVar
 
 import numpy as np
+from scipy import sparse
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array
@@ -16,19 +17,28 @@ from sklearn_whitebox._compat import Interval, StrOptions
 from sklearn_whitebox._progress import Progress
 from sklearn_whitebox._random import draw_seed
 from sklearn_whitebox.estimators._base import WhiteboxEstimator, all_or_nothing
+from sklearn_whitebox.estimators._dictionary_algorithms import (
+    COMPLETE,
+    GREEDY,
+    default_settings,
+    learn_alternating,
+    learn_complete,
+    resolve_algorithm,
+)
+from sklearn_whitebox.estimators._dictionary_codes import (
+    encode,
+    resolve_coder,
+    split_sign,
+)
 from sklearn_whitebox.functional._dictionary import mutual_coherence
 from sklearn_whitebox.solvers._atoms import initial_atoms, unit_rows
 from sklearn_whitebox.solvers._dictionary_statistics import DictionaryStatistics
-from sklearn_whitebox.solvers._lasso_encode import lasso_encode
-from sklearn_whitebox.solvers._msp import learn_complete_dictionary
-from sklearn_whitebox.solvers._omp import omp_encode
-from sklearn_whitebox.solvers._online_dictionary import (
-    learn_dictionary_online,
-    stream_step,
-)
+from sklearn_whitebox.solvers._online_dictionary import stream_step
 
-# Mean excess kurtosis of codes below which sparse atoms cannot be told apart.
-_GAUSSIAN = 0.1
+# Samples on which the density of the codes is measured.
+_DENSITY_ROWS = 2000
+# Density beyond which a given penalty hardly makes codes sparse.
+_DENSE = 0.5
 
 
 def _sum_of_squares(X):
@@ -36,7 +46,12 @@ def _sum_of_squares(X):
 
 
 def _learns_online(estimator):
-    return estimator.fit_algorithm != "msp"
+    if estimator.fit_algorithm not in ("auto", "online"):
+        raise AttributeError(
+            f"partial_fit needs fit_algorithm='online' or 'auto'; "
+            f"{estimator.fit_algorithm!r} needs all samples at once."
+        )
+    return True
 
 
 class SparseDictionaryLearner(
@@ -46,9 +61,8 @@ class SparseDictionaryLearner(
 
     Each sample x becomes a sparse code z with :math:`x \approx zD`, where the rows of D
     are the atoms. With at most as many atoms as features (*complete*), D is found as
-    the rotation, after preconditioning, that makes the codes sparsest ("msp"). With
-    more (*overcomplete*), atoms and lasso codes improve in turn, batch by batch
-    ("online").
+    the rotation, after preconditioning, that makes the codes sparsest. With more
+    (*overcomplete*), atoms and codes improve in turn.
 
     Read more in the :ref:`User Guide <sparse_dictionaries>`.
 
@@ -57,22 +71,46 @@ class SparseDictionaryLearner(
     n_components : int, default=None
         Number of atoms; None takes as many as features, or as the rank of the samples
         allows if that is less and the algorithm is ``"msp"``.
-    fit_algorithm : {"auto", "msp", "online"}, default="auto"
-        ``"auto"`` is ``"msp"`` if `n_components` is None or the number of features and
-        codes may be negative, else ``"online"``; `partial_fit` is always online.
+    fit_algorithm : {"auto", "online", "msp", "kurtosis", "ksvd", "ksvd_exact", "mod", \
+            "palm"}, default="auto"
+        How atoms are learnt:
+
+        - ``"online"``: lasso codes of a batch, then atoms from the statistics of all
+          batches so far; the fastest for many samples.
+        - ``"msp"``: complete dictionaries by matching, stretching and projection, and
+          a refinement by thresholding. ``"kurtosis"`` is the same for sources that are
+          flatter than Gaussian ones rather than sparse.
+        - ``"ksvd"``: codes of `n_nonzero_coefs` coefficients by matching pursuit, then
+          each atom with its coefficients, by one step or as the leading singular pair
+          (``"ksvd_exact"``); the best at finding planted atoms. ``"mod"`` is the same
+          with all atoms at once by least squares.
+        - ``"palm"``: a proximal gradient step on all codes and one on all atoms.
+
+        ``"auto"`` is ``"msp"`` if `n_components` is None or the number of features, and
+        no sign is constrained, else ``"online"``; `partial_fit` is always online.
     alpha : float, default=None
         Weight of the ℓ1 norm in :math:`\tfrac12\|x - zD\|^2 + \alpha\|z\|_1`. None is
         :math:`\min(1.2 / \sqrt d, 0.5)` times the root mean squared norm of the
-        samples for ``"online"``, so that scaled samples give scaled codes, and 0 for
-        ``"msp"``, whose codes are then linear in the samples.
-    transform_algorithm : {"auto", "lasso", "omp", "threshold"}, default="auto"
-        How `transform` finds codes: by the lasso (also ``"auto"``), by orthogonal
-        matching pursuit, or by soft-thresholding the inner products with the atoms.
+        samples, so that scaled samples give scaled codes, but 0 for ``"msp"`` and
+        ``"kurtosis"``, whose codes are then linear in the samples.
+    n_nonzero_coefs : int, default=None
+        Most non-zeros of a code during ``"ksvd"`` and ``"mod"``; None is a tenth of the
+        features.
+    transform_algorithm : {"auto", "lasso", "omp", "threshold", "lasso_cd", \
+            "lasso_lars"}, default="auto"
+        How `transform` finds codes: by the lasso (``"lasso_cd"`` and ``"lasso_lars"``,
+        scikit-learn's names of two ways to these codes, mean the same), by order
+        recursive matching pursuit, or by soft-thresholding the inner products with the
+        atoms. ``"auto"`` is ``"omp"`` after ``"ksvd"`` and ``"mod"``, else ``"lasso"``.
     transform_alpha : float, default=None
         Weight or threshold at `transform`; None takes that of `fit`. Not used by
         ``"omp"``.
     transform_n_nonzero_coefs : int, default=None
-        Non-zeros of a code for ``"omp"``; None is a tenth of the features.
+        Most non-zeros of a code for ``"omp"``; None takes `n_nonzero_coefs`, and if
+        that is None a tenth of the features, or all with `transform_max_error`.
+    transform_max_error : float, default=None
+        For ``"omp"``, norm of the residual at which a code is done; about
+        :math:`1.15\,\sigma\sqrt d` for noise of standard deviation σ.
     transform_max_iter : int, default=1000
         Most steps of the lasso per sample.
     whiten : bool or "auto", default="auto"
@@ -80,19 +118,28 @@ class SparseDictionaryLearner(
         False they are orthonormal. ``"auto"`` preconditions unless the second moments
         of the samples along their principal axes span more than five decades, as those
         of natural images do.
-    max_iter : int, default=200
-        Most iterations ("msp") or epochs ("online").
-    tol : float, default=1e-3
-        Stop when the atoms change by at most this, relative to their norm, in an
-        iteration or epoch; online also when the objective has fallen by less than this
-        share in three epochs in a row.
+    n_init : int, default=1
+        Starts; the one with the best final objective is kept.
+    max_iter : int, default=None
+        Most iterations, or epochs of ``"online"``. None is 200, and for ``"ksvd"`` and
+        ``"mod"`` 500, ``"palm"`` 1000.
+    tol : float, default=None
+        For ``"msp"`` and ``"online"``, stop when the atoms change by at most this,
+        relative to their norm, in an iteration or epoch; and for ``"online"``,
+        ``"ksvd"``, ``"mod"`` and ``"palm"`` when the objective has fallen by less than
+        this share three times in a row. None is 1e-3, and for ``"ksvd"`` and ``"mod"``
+        1e-4, ``"palm"`` 1e-5.
     batch_size : int, default=256
         Samples per batch of ``"online"``.
     positive_code : bool, default=False
         Whether codes must not be negative; not with ``"msp"``.
+    positive_dict : bool, default=False
+        Whether atoms must not have negative entries; not with ``"msp"``.
     split_sign : bool, default=False
         Whether `transform` returns positive and negative parts of codes as separate
         features, which linear classifiers can use better.
+    sparse_output : bool, default=False
+        Whether `transform` returns a CSR array. Memory is then that of the non-zeros.
     dict_init : array-like of shape (n_components, n_features), default=None
         Atoms to start from; None draws a rotation ("msp") or distinct samples.
     n_jobs : int, default=None
@@ -109,15 +156,20 @@ class SparseDictionaryLearner(
         their codes after `fit`.
     alpha_ : float
         Weight of the ℓ1 norm used.
+    density_ : float
+        Share of non-zeros in the codes of the samples on the atoms, coded as by
+        `transform`; for ``"msp"`` and ``"kurtosis"``, of those beyond the noise.
     mutual_coherence_ : float
         Largest cosine between two atoms.
     n_replaced_ : int
-        Atoms without use that were replaced by samples.
+        Atoms without use, or copies of others, that were replaced.
     n_iter_ : int
         Iterations or epochs done; after `partial_fit`, batches seen.
     objective_curve_ : list of float
-        After each iteration, the norm that ``"msp"`` maximises, or for each epoch or
-        batch, the mean objective that ``"online"`` minimises.
+        Objective after each iteration, or mean over each epoch or batch: what the
+        rotation of ``"msp"`` optimises, half the mean squared error for ``"ksvd"`` and
+        ``"mod"``, else the mean of the lasso objective, which each sample enters with
+        the atoms of its time.
     n_features_in_ : int
         Number of features seen during `fit`.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
@@ -125,16 +177,19 @@ class SparseDictionaryLearner(
 
     See Also
     --------
+    LearnedSparseEncoder : Faster, approximate codes by a trained network.
     sklearn.decomposition.DictionaryLearning : Overcomplete dictionaries by alternation.
     sklearn.decomposition.FastICA : Independent rather than sparse components.
 
     Notes
     -----
-    An iteration of ``"msp"`` costs O(nd²), and about d² samples are needed. An epoch of
-    ``"online"`` costs O(nks) for codes with s non-zeros, with memory O(k² + kd) beyond
-    the samples. A sample's code does not depend on the other samples at `transform`.
-    Samples are not centred. Under noise an oblique complete dictionary is found best in
-    two fits: ``"msp"``, and ``"online"`` from its atoms as `dict_init`.
+    An iteration of ``"msp"`` costs O(nd²), and about d² samples are needed where codes
+    are dense. An epoch of ``"online"`` costs O(nks), and O(k²d) for each batch, for
+    codes with s non-zeros, with memory O(k² + kd) beyond the samples. An iteration of
+    ``"ksvd"`` or ``"mod"`` costs O(nks), of ``"palm"`` O(nkd) with memory O(nk). Codes
+    cost the same and a sample's does not depend on the other samples. Samples are not
+    centred. Up to 10,000 samples ``"ksvd"`` and ``"mod"`` also try to swap atoms out of
+    local minima, which takes most of their time.
 
     References
     ----------
@@ -142,6 +197,13 @@ class SparseDictionaryLearner(
        ℓ4-norm maximization over the orthogonal group. JMLR 21.
     .. [2] Mairal, Bach, Ponce, Sapiro (2010). Online learning for matrix factorization
        and sparse coding. JMLR 11.
+    .. [3] Aharon, Elad, Bruckstein (2006). K-SVD: An algorithm for designing
+       overcomplete dictionaries for sparse representation. IEEE Transactions on Signal
+       Processing 54(11).
+    .. [4] Engan, Aase, Husøy (1999). Method of optimal directions for frame design.
+       ICASSP.
+    .. [5] Bolte, Sabach, Teboulle (2014). Proximal alternating linearized minimization
+       for nonconvex and nonsmooth problems. Mathematical Programming 146.
 
     Examples
     --------
@@ -155,18 +217,25 @@ class SparseDictionaryLearner(
 
     _parameter_constraints: ClassVar[dict] = {
         "n_components": [Interval(Integral, 1, None, closed="left"), None],
-        "fit_algorithm": [StrOptions({"auto", "msp", "online"})],
+        "fit_algorithm": [StrOptions({"auto", "online", "palm"} | COMPLETE | GREEDY)],
         "alpha": [Interval(Real, 0, None, closed="left"), None],
-        "transform_algorithm": [StrOptions({"auto", "lasso", "omp", "threshold"})],
+        "n_nonzero_coefs": [Interval(Integral, 1, None, closed="left"), None],
+        "transform_algorithm": [
+            StrOptions({"auto", "lasso", "omp", "threshold", "lasso_cd", "lasso_lars"})
+        ],
         "transform_alpha": [Interval(Real, 0, None, closed="left"), None],
         "transform_n_nonzero_coefs": [Interval(Integral, 1, None, closed="left"), None],
+        "transform_max_error": [Interval(Real, 0, None, closed="left"), None],
         "transform_max_iter": [Interval(Integral, 1, None, closed="left")],
         "whiten": [StrOptions({"auto"}), "boolean"],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "tol": [Interval(Real, 0, None, closed="left")],
+        "n_init": [Interval(Integral, 1, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left"), None],
+        "tol": [Interval(Real, 0, None, closed="left"), None],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "positive_code": ["boolean"],
+        "positive_dict": ["boolean"],
         "split_sign": ["boolean"],
+        "sparse_output": ["boolean"],
         "dict_init": ["array-like", None],
         "n_jobs": [Integral, None],
         "random_state": ["random_state"],
@@ -179,16 +248,21 @@ class SparseDictionaryLearner(
         *,
         fit_algorithm="auto",
         alpha=None,
+        n_nonzero_coefs=None,
         transform_algorithm="auto",
         transform_alpha=None,
         transform_n_nonzero_coefs=None,
+        transform_max_error=None,
         transform_max_iter=1000,
         whiten="auto",
-        max_iter=200,
-        tol=1e-3,
+        n_init=1,
+        max_iter=None,
+        tol=None,
         batch_size=256,
         positive_code=False,
+        positive_dict=False,
         split_sign=False,
+        sparse_output=False,
         dict_init=None,
         n_jobs=None,
         random_state=None,
@@ -197,16 +271,21 @@ class SparseDictionaryLearner(
         self.n_components = n_components
         self.fit_algorithm = fit_algorithm
         self.alpha = alpha
+        self.n_nonzero_coefs = n_nonzero_coefs
         self.transform_algorithm = transform_algorithm
         self.transform_alpha = transform_alpha
         self.transform_n_nonzero_coefs = transform_n_nonzero_coefs
+        self.transform_max_error = transform_max_error
         self.transform_max_iter = transform_max_iter
         self.whiten = whiten
+        self.n_init = n_init
         self.max_iter = max_iter
         self.tol = tol
         self.batch_size = batch_size
         self.positive_code = positive_code
+        self.positive_dict = positive_dict
         self.split_sign = split_sign
+        self.sparse_output = sparse_output
         self.dict_init = dict_init
         self.n_jobs = n_jobs
         self.random_state = random_state
@@ -242,14 +321,15 @@ class SparseDictionaryLearner(
             For ``"msp"``, if the samples look Gaussian in every direction, or if they
             have fewer dimensions than `n_components`.
         """
-        self._check_signs()
         X = validate_array(self, X)
+        algorithm = resolve_algorithm(self, X.shape[1])
+        is_complete = algorithm in COMPLETE
+        self._check_memory(X, X.shape[1] if is_complete else self.n_components)
         generator = np.random.default_rng(draw_seed(self.random_state))
-        uses_msp = self._uses_msp(X.shape[1])
-        self._check_memory(X, X.shape[1] if uses_msp else self.n_components)
-        progress = Progress(self, self.max_iter, X, verbose=self.verbose)
-        fit = self._fit_msp if uses_msp else self._fit_online
-        result = fit(X, self._checked_init(X), generator, progress)
+        max_iter, _ = default_settings(self, algorithm)
+        progress = Progress(self, max_iter * self.n_init, X, verbose=self.verbose)
+        fit = self._fit_complete if is_complete else self._fit_alternating
+        result = fit(algorithm, X, self._checked_init(X), generator, progress)
         progress.close()
         if not result.converged:
             warnings.warn(
@@ -260,7 +340,6 @@ class SparseDictionaryLearner(
             )
         self.n_iter_ = result.n_iter
         self.objective_curve_ = result.objective
-        self._set_components(result.solution["components"])
         return self
 
     @available_if(_learns_online)
@@ -283,7 +362,6 @@ class SparseDictionaryLearner(
         self : SparseDictionaryLearner
             The improved estimator.
         """
-        self._check_signs()
         is_first = not hasattr(self, "components_")
         # The first batch decides on the precision.
         given = {} if is_first else {"dtype": self.components_.dtype}
@@ -305,6 +383,7 @@ class SparseDictionaryLearner(
             DictionaryStatistics.from_dict(memory.get("statistics"), components),
             alpha=alpha,
             positive_code=self.positive_code,
+            positive_dict=self.positive_dict,
             n_jobs=self.n_jobs,
         )
         self._remember(statistics, squares, n_seen)
@@ -314,7 +393,9 @@ class SparseDictionaryLearner(
         # What "msp" maximises is not on the scale of a batch's objective.
         earlier = self.objective_curve_ if memory else []
         self.objective_curve_ = [*earlier, objective]
+        self._algorithm = "online"
         self._set_components(components)
+        self.density_ = self._measure_density(X)
         return self
 
     def transform(self, X):
@@ -327,7 +408,7 @@ class SparseDictionaryLearner(
 
         Returns
         -------
-        codes : ndarray or Tensor of shape (n_samples, n_components)
+        codes : ndarray, Tensor or csr_array of shape (n_samples, n_components)
             Codes, one per row; twice as many columns with `split_sign`.
 
         Warns
@@ -338,9 +419,11 @@ class SparseDictionaryLearner(
         check_is_fitted(self)
         original = X
         X = validate_array(self, X, reset=False)
-        codes = self._encode(X)
+        codes = self._encode(X, sparse_output=self.sparse_output)
         if self.split_sign:
-            codes = np.hstack([np.maximum(codes, 0), np.maximum(-codes, 0)])
+            codes = split_sign(codes)
+        if self.sparse_output:
+            return codes
         return restore(codes, like=original, estimator=self)
 
     def inverse_transform(self, X):
@@ -348,7 +431,7 @@ class SparseDictionaryLearner(
 
         Parameters
         ----------
-        X : array-like or Tensor of shape (n_samples, n_components)
+        X : array-like, Tensor or sparse array of shape (n_samples, n_components)
             Codes, as `transform` gives them.
 
         Returns
@@ -362,7 +445,8 @@ class SparseDictionaryLearner(
             If the codes do not have one column for each feature of `transform`.
         """
         check_is_fitted(self)
-        codes = check_array(as_numpy(X), dtype=(np.float64, np.float32))
+        codes = X if sparse.issparse(X) else as_numpy(X)
+        codes = check_array(codes, dtype=(np.float64, np.float32), accept_sparse="csr")
         if codes.shape[1] != self._n_features_out:
             raise ValueError(
                 f"X has {codes.shape[1]} columns; codes of this {type(self).__name__} "
@@ -374,7 +458,7 @@ class SparseDictionaryLearner(
         return restore(codes @ self.components_.astype(codes.dtype), like=X)
 
     def score(self, X, y=None):
-        r"""Mean lasso objective of the samples' codes, negated.
+        r"""Mean objective of the samples' codes, negated.
 
         Parameters
         ----------
@@ -387,15 +471,17 @@ class SparseDictionaryLearner(
         -------
         score : float
             Mean of :math:`-\tfrac12\|x - zD\|^2 - \alpha\|z\|_1`, with the weight of
-            `transform`; the higher the better.
+            `transform`, or without the second term where codes come from ``"omp"``; the
+            higher the better.
         """
         check_is_fitted(self)
         X = validate_array(self, X, reset=False)
-        codes = self._encode(X)
+        codes = self._encode(X, sparse_output=True)
         residual = X - codes @ self.components_.astype(X.dtype)
-        squares = _sum_of_squares(residual)
-        penalty = self._transform_alpha() * np.abs(codes).sum(dtype=np.float64)
-        return -float(squares / 2 + penalty) / len(X)
+        loss = _sum_of_squares(residual) / 2
+        if resolve_coder(self, self._algorithm) != "omp":
+            loss += self._transform_alpha() * np.abs(codes.data).sum(dtype=np.float64)
+        return -float(loss) / len(X)
 
     @property
     def _n_features_out(self):
@@ -406,25 +492,6 @@ class SparseDictionaryLearner(
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
-
-    def _uses_msp(self, n_features):
-        complete = self.n_components in (None, n_features)
-        if self.fit_algorithm == "auto":
-            return complete and not self.positive_code
-        if self.fit_algorithm == "online":
-            return False
-        if self.positive_code:
-            raise ValueError(
-                "positive_code=True needs fit_algorithm='online': the codes of 'msp' "
-                "have both signs."
-            )
-        if not complete and self.n_components > n_features:
-            raise ValueError(
-                f"n_components={self.n_components} is more than the {n_features} "
-                "features; fit_algorithm='msp' learns complete dictionaries. Use "
-                "'online'."
-            )
-        return True
 
     def _check_memory(self, X, side):
         side = side or X.shape[1]
@@ -447,76 +514,54 @@ class SparseDictionaryLearner(
             )
         return init
 
-    def _fit_msp(self, X, init, generator, progress):
-        try:
-            result = learn_complete_dictionary(
-                X,
-                self.n_components,
-                whiten=self.whiten,
-                max_iter=self.max_iter,
-                tol=self.tol,
-                init=init,
-                generator=generator,
-                callback=progress,
-            )
-        except ValueError as error:
-            if init is None:
-                raise
-            raise ValueError(
-                f"dict_init does not fit the samples: {error} Pass as many atoms, or "
-                "set fit_algorithm='online'."
-            ) from error
-        found = result.solution
-        n_samples, n_features = X.shape
-        if self.n_components is not None and found["rank"] < self.n_components:
-            warnings.warn(
-                f"X has rank {found['rank']}, so only as many atoms are learnt instead "
-                f"of n_components={self.n_components}.",
-                stacklevel=5,
-            )
-        # With fewer samples a kurtosis says little.
-        enough = n_samples >= max(1000, 2 * n_features**2)
-        if enough and found["excess_kurtosis"] < _GAUSSIAN:
-            warnings.warn(
-                f"The codes have excess kurtosis {found['excess_kurtosis']:.2f}: the "
-                "samples look Gaussian or sub-Gaussian in every direction, and no "
-                "sparse dictionary can be identified. For independent components try "
-                "sklearn.decomposition.FastICA(fun='cube').",
-                stacklevel=5,
-            )
+    def _fit_complete(self, algorithm, X, init, generator, progress):
+        learned = learn_complete(self, algorithm, X, init, generator, progress)
         self.alpha_ = 0.0 if self.alpha is None else float(self.alpha)
         self.n_replaced_ = 0
+        self.density_ = float(learned.density)
+        self._algorithm = algorithm
         self._memory = {}
-        return result
+        self._set_components(learned.components)
+        return learned.result
 
-    def _fit_online(self, X, init, generator, progress):
+    def _fit_alternating(self, algorithm, X, init, generator, progress):
         squares = _sum_of_squares(X)
         alpha = self._online_alpha(squares / len(X), X.shape[1])
-        if init is None:
-            k = self.n_components or X.shape[1]
-            init = initial_atoms(X, k, generator)
-        result = learn_dictionary_online(
-            X,
-            init,
-            alpha=alpha,
-            positive_code=self.positive_code,
-            batch_size=self.batch_size,
-            max_iter=self.max_iter,
-            tol=self.tol,
-            generator=generator,
-            n_jobs=self.n_jobs,
-            callback=progress,
+        learned = learn_alternating(
+            self, algorithm, X, alpha, init, generator, progress
         )
-        statistics = result.solution["statistics"]
-        if squares > 0 and not statistics.gram.any():
-            raise ValueError(
-                f"alpha={alpha:.3g} makes every code zero; it must be less than the "
-                f"largest norm of a sample, {np.linalg.norm(X, axis=1).max():.3g}."
-            )
         self.alpha_ = alpha
-        self.n_replaced_ = result.solution["n_replaced"]
-        self._remember(statistics, squares, len(X))
-        return result
+        self.n_replaced_ = learned.extras["n_replaced"]
+        self._algorithm = algorithm
+        self._memory = {}
+        if algorithm == "online":
+            self._remember(learned.extras["statistics"], squares, len(X))
+        self._set_components(learned.components)
+        self._check_alpha(X, algorithm)
+        return learned.result
+
+    def _check_alpha(self, X, algorithm):
+        """Refuse a penalty that leaves nothing, and warn of one that leaves all."""
+        self.density_ = self._measure_density(X)
+        if algorithm in GREEDY:
+            return
+        largest = float(np.abs(X @ self.components_.T).max(initial=0.0))
+        if 0 < largest <= self.alpha_:
+            norm = float(np.linalg.norm(X, axis=1).max())
+            raise ValueError(
+                f"alpha={self.alpha_:.3g} makes every code zero; it must be less than "
+                f"the largest norm of a sample, {norm:.3g}."
+            )
+        if self.alpha is not None and self.density_ > _DENSE:
+            warnings.warn(
+                f"{self.density_:.0%} of the codes are not zero at alpha={self.alpha}: "
+                "so dense codes determine no atoms; increase alpha.",
+                stacklevel=6,
+            )
+
+    def _measure_density(self, X):
+        codes = self._encode(X[:: -(-len(X) // _DENSITY_ROWS)], sparse_output=True)
+        return float(codes.nnz / max(1, codes.shape[0] * codes.shape[1]))
 
     def _online_alpha(self, mean_square, n_features):
         if self.alpha is not None:
@@ -537,45 +582,9 @@ class SparseDictionaryLearner(
     def _transform_alpha(self):
         return self.alpha_ if self.transform_alpha is None else self.transform_alpha
 
-    def _threshold(self, products):
-        alpha = float(self._transform_alpha())
-        if self.positive_code:
-            return np.maximum(products - alpha, 0)
-        return np.sign(products) * np.maximum(np.abs(products) - alpha, 0)
-
-    def _check_signs(self):
-        if self.positive_code and self.transform_algorithm == "omp":
-            raise ValueError(
-                "positive_code=True does not go with transform_algorithm='omp', whose "
-                "codes have both signs; use 'lasso' or 'threshold'."
-            )
-
-    def _encode(self, X):
-        self._check_signs()
-        D = self.components_.astype(X.dtype)
-        if self.transform_algorithm == "omp":
-            return omp_encode(
-                X,
-                D,
-                n_nonzero_coefs=self.transform_n_nonzero_coefs,
-                n_jobs=self.n_jobs,
-            ).toarray()
-        if self.transform_algorithm == "threshold":
-            return self._threshold(X @ D.T)
-        result = lasso_encode(
-            X,
-            D,
-            alpha=self._transform_alpha(),
-            positive=self.positive_code,
-            max_iter=self.transform_max_iter,
-            n_jobs=self.n_jobs,
+    def _encode(self, X, *, sparse_output):
+        coder = resolve_coder(self, self._algorithm)
+        alpha = self._transform_alpha()
+        return encode(
+            self, X, self.components_, coder, alpha, sparse_output=sparse_output
         )
-        if not result.converged:
-            warnings.warn(
-                f"Some codes have a relative duality gap of {result.gap:.1e} after "
-                f"{self.transform_max_iter} steps; increase transform_max_iter or "
-                "transform_alpha.",
-                ConvergenceWarning,
-                stacklevel=3,
-            )
-        return result.solution

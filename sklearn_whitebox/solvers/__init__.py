@@ -14,8 +14,14 @@ from sklearn_whitebox.solvers._graph_cut import (
     cut_graph,
     noise_level,
 )
+from sklearn_whitebox.solvers._ksvd import (
+    learn_dictionary_ksvd,
+)
 from sklearn_whitebox.solvers._lasso_encode import (
     lasso_encode,
+)
+from sklearn_whitebox.solvers._mod import (
+    learn_dictionary_mod,
 )
 from sklearn_whitebox.solvers._msp import (
     haar_orthogonal,
@@ -29,6 +35,9 @@ from sklearn_whitebox.solvers._online_dictionary import (
     learn_dictionary_online,
     online_step,
     stream_step,
+)
+from sklearn_whitebox.solvers._palm import (
+    learn_dictionary_palm,
 )
 from sklearn_whitebox.solvers._rate_reduction import (
     maximize_rate_reduction,
@@ -75,7 +84,10 @@ __all__ = [
     "haar_orthogonal",
     "lasso_encode",
     "learn_complete_dictionary",
+    "learn_dictionary_ksvd",
+    "learn_dictionary_mod",
     "learn_dictionary_online",
+    "learn_dictionary_palm",
     "maximize_rate_reduction",
     "maximize_sparsity",
     "merge_by_coding_length",

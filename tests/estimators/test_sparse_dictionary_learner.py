@@ -162,20 +162,14 @@ def test_positive_codes_are_positive(overcomplete):
         model.set_params(fit_algorithm="msp").fit(X)
 
 
-def test_pursuit_of_positive_codes_is_refused(overcomplete):
+def test_pursuit_gives_positive_codes(overcomplete):
     X = np.abs(overcomplete[0])
     model = SparseDictionaryLearner(
         30, positive_code=True, transform_algorithm="omp", random_state=0
     )
-    with pytest.raises(ValueError, match=r"positive_code=True .*'omp'"):
-        model.fit(X)
-    with pytest.raises(ValueError, match=r"positive_code=True .*'omp'"):
-        model.partial_fit(X)
-    assert not hasattr(model, "components_")
-    model.set_params(transform_algorithm="threshold").partial_fit(X)
-    model.set_params(transform_algorithm="omp")
-    with pytest.raises(ValueError, match=r"positive_code=True .*'omp'"):
-        model.transform(X)
+    codes = model.fit_transform(X)
+    assert (codes >= 0).all()
+    assert codes.any()
 
 
 @pytest.mark.parametrize("positive", [False, True])
