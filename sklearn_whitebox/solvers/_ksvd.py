@@ -7,11 +7,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_whitebox.solvers._l0_coding import Coding
-from sklearn_whitebox.solvers._l0_kernels import rows_of_atoms, sweep_atoms
+from sklearn_whitebox.solvers._l0_kernels import (
+    rows_of_atoms,
+    sweep_atoms,
+    sweep_atoms_exactly,
+)
 from sklearn_whitebox.solvers._l0_learning import learn_with_few_coefs
 from sklearn_whitebox.solvers._result import SolverResult
 
 Array = NDArray[np.floating]
+
+# Alternations that stand for the best pair where signs are constrained.
+_ALTERNATIONS = 20
 
 
 def learn_dictionary_ksvd(
@@ -107,13 +114,14 @@ def learn_dictionary_ksvd(
     """
 
     def update(coding: Coding, generator: np.random.Generator) -> Coding:
-        D = coding.D
-        offsets, rows, slots = rows_of_atoms(coding.support, len(D))
-        order = generator.permutation(len(D))
-        sweep_atoms(
-            coding.R, D, coding.codes, offsets, rows, slots, order, positive_code,
-            positive_dict, exact,
-        )  # fmt: skip
+        order = generator.permutation(len(coding.D))
+        arrays = coding.R, coding.D, coding.codes
+        places = rows_of_atoms(coding.support, len(coding.D))
+        if exact and not (positive_code or positive_dict):
+            sweep_atoms_exactly(*arrays, *places, order)
+        else:
+            n_steps = _ALTERNATIONS if exact else 1
+            sweep_atoms(*arrays, *places, order, positive_code, positive_dict, n_steps)
         return coding
 
     return learn_with_few_coefs(

@@ -10,9 +10,6 @@ Array = NDArray[np.floating]
 Indices = NDArray[np.int64]
 Places = NDArray[np.int32]
 
-# Alternations of the leading pair of singular vectors where signs are constrained.
-_ALTERNATIONS = 20
-
 
 @njit(nogil=True, cache=True)
 def residuals(
@@ -68,24 +65,18 @@ def sweep_atoms(
     order: Indices,
     positive_code: bool,
     positive_dict: bool,
-    exact: bool,
+    n_steps: int,
 ) -> None:
     """Fit each atom and its coefficients to what all others leave of its rows.
 
     Without the atom these rows would leave E; atom and coefficients become a pair of
-    unit d and z of lower error in E ≈ z dᵀ, and the residual R = E - z dᵀ stays valid.
+    unit d and z of lower error in E ≈ z dᵀ, by alternating between the two. The
+    residual R = E - z dᵀ stays valid.
     """
-    constrained = positive_code or positive_dict
     fresh = np.empty(D.shape[1])
     for j in order:
         first, last = offsets[j], offsets[j + 1]
-        if first == last:
-            continue
-        if exact and not constrained:
-            _leading_direction(R, D, codes, rows, slots, first, last, j, fresh)
-            _move_atom(R, D, codes, rows, slots, first, last, j, fresh, False)
-            continue
-        for _ in range(_ALTERNATIONS if exact else 1):
+        for _ in range(n_steps):
             if not _weighted_direction(
                 R, D, codes, rows, slots, first, last, j, positive_dict, fresh
             ):
@@ -96,6 +87,25 @@ def sweep_atoms(
             _move_atom(R, D, codes, rows, slots, first, last, j, fresh, positive_code)
             if cosine > 1 - 1e-12:
                 break
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def sweep_atoms_exactly(
+    R: Array,
+    D: Array,
+    codes: Array,
+    offsets: Indices,
+    rows: Indices,
+    slots: Indices,
+    order: Indices,
+) -> None:
+    """Make each atom and its coefficients the best pair, whatever their signs."""
+    fresh = np.empty(D.shape[1])
+    for j in order:
+        first, last = offsets[j], offsets[j + 1]
+        if first < last:
+            _leading_direction(R, D, codes, rows, slots, first, last, j, fresh)
+            _move_atom(R, D, codes, rows, slots, first, last, j, fresh, False)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

@@ -8,7 +8,11 @@ from sklearn_whitebox.solvers import omp_encode
 from sklearn_whitebox.solvers._atoms import initial_atoms, unit_rows
 from sklearn_whitebox.solvers._ksvd import learn_dictionary_ksvd
 from sklearn_whitebox.solvers._l0_coding import Encoder
-from sklearn_whitebox.solvers._l0_kernels import rows_of_atoms, sweep_atoms
+from sklearn_whitebox.solvers._l0_kernels import (
+    rows_of_atoms,
+    sweep_atoms,
+    sweep_atoms_exactly,
+)
 from sklearn_whitebox.solvers._l0_moves import propose_swap, replace_atoms
 from sklearn_whitebox.solvers._mod import _least_squares, learn_dictionary_mod
 
@@ -96,11 +100,18 @@ def test_atoms_come_signed_and_by_decreasing_energy(learn_dictionary):
     assert np.corrcoef(energy, np.arange(30))[0, 1] < -0.9
 
 
-@pytest.mark.parametrize("positive_code", [False, True])
-@pytest.mark.parametrize("positive_dict", [False, True])
-@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize(
+    ("positive_code", "positive_dict", "n_steps"),
+    [
+        (False, False, 0),
+        (False, False, 1),
+        (True, False, 1),
+        (False, True, 5),
+        (True, True, 5),
+    ],
+)
 def test_sweep_lowers_the_error_on_fixed_supports(
-    positive_code, positive_dict, exact, rng, dtype
+    positive_code, positive_dict, n_steps, rng, dtype
 ):
     X = (rng.standard_normal((120, 10)) + 0.3).astype(dtype)
     D = initial_atoms(np.abs(X) if positive_dict else X, 18, rng)
@@ -109,16 +120,12 @@ def test_sweep_lowers_the_error_on_fixed_supports(
     before = coding.objective
     support = coding.support.copy()
     for _ in range(3):
-        sweep_atoms(
-            coding.R,
-            coding.D,
-            coding.codes,
-            *rows_of_atoms(support, 18),
-            rng.permutation(18),
-            positive_code,
-            positive_dict,
-            exact,
-        )
+        arrays = coding.R, coding.D, coding.codes, *rows_of_atoms(support, 18)
+        order = rng.permutation(18)
+        if n_steps:
+            sweep_atoms(*arrays, order, positive_code, positive_dict, n_steps)
+        else:
+            sweep_atoms_exactly(*arrays, order)
         fresh = encoder.with_residuals(coding.D, support, coding.codes)
         assert fresh.objective < before
         assert_allclose(fresh.R, coding.R, atol=1e-12 if dtype == np.float64 else 1e-4)
@@ -133,10 +140,8 @@ def test_exact_step_is_the_leading_pair_of_singular_vectors(rng):
         X = rng.standard_normal((n_samples, 6))
         D = unit_rows(rng.standard_normal((1, 6)))
         coding = Encoder(X, 1, False, None).encode(D)
-        sweep_atoms(
-            coding.R, coding.D, coding.codes, *rows_of_atoms(coding.support, 1),
-            np.array([0]), False, False, True,
-        )  # fmt: skip
+        places = rows_of_atoms(coding.support, 1)
+        sweep_atoms_exactly(coding.R, coding.D, coding.codes, *places, np.array([0]))
         _, s, V = np.linalg.svd(X)
         assert_allclose(np.abs(V[0] @ coding.D[0]), 1)
         assert_allclose(np.sum(coding.R**2), np.sum(s[1:] ** 2))
