@@ -41,25 +41,28 @@ def methods(lines):
 def bars(ax, lines, key, by, *, logarithmic=False, form="{:.3g}"):
     """Draw groups of horizontal bars, one for each method."""
     groups = list(dict.fromkeys(line[by] for line in lines))
-    names = methods(lines)
-    height = 0.8 / len(names)
-    for i, name in enumerate(names):
-        for g, group in enumerate(groups):
-            found = [x[key] for x in lines if x["method"] == name and x[by] == group]
-            if not found:
-                continue
-            place = g + (i - len(names) / 2 + 0.5) * height
-            ax.barh(
-                place, found[0], 0.9 * height, color=colour(name), alpha=1 - 0.04 * i
-            )
-            label = f" {form.format(found[0])}  {name}"
-            ax.text(found[0], place, label, va="center", fontsize=6)
-    ax.set_yticks(range(len(groups)), [f"{by} {group}" for group in groups])
+    place, ticks = 0.0, {}
+    for group in groups:
+        title = f"{by} {group}" if len(groups) > 1 else ""
+        ax.text(0.99, place - 0.9, title, ha="right", transform=_across(ax))
+        for line in (line for line in lines if line[by] == group):
+            ax.barh(place, line[key], 0.8, color=colour(line["method"]))
+            label = " " + form.format(line[key])
+            ax.text(line[key], place, label, va="center", fontsize=6)
+            ticks[place] = line["method"]
+            place += 1
+        place += 1.2
+    ax.set_yticks(list(ticks), list(ticks.values()), fontsize=6)
     ax.invert_yaxis()
+    ax.spines[["top", "right"]].set_visible(False)
     if logarithmic:
         ax.set_xscale("log")
-        ax.set_xlim(right=ax.get_xlim()[1] * 12)
-    return ax
+        ax.set_xlim(right=ax.get_xlim()[1] * 2)
+
+
+def _across(ax):
+    """Measure x in widths of the axes, y in data."""
+    return ax.get_yaxis_transform()
 
 
 def draw_coding(report, axes):
@@ -91,7 +94,6 @@ def draw_greedy(report, axes):
     axes[0].set(xlabel="CPU microseconds a patch", title="greedy codes with k atoms")
     bars(axes[1], lines, "error_of_first_rows", "k", form="{:.4f}")
     axes[1].set(xlabel="mean squared error of the rows that all code", title="error")
-    axes[1].set_xlim(right=axes[1].get_xlim()[1] * 1.5)
 
 
 def draw_learning(report, axes):
@@ -149,7 +151,11 @@ def draw_complete(report, axes):
                 title=f"{d} atoms, noise {noise:g}",
                 ylabel="$1 - \\|\\hat D D^T\\|_4^4 / d$",
             )
-    axes[0].legend(fontsize=4)
+    for number, place in enumerate((0, 3)):
+        names, labels = axes[place].get_legend_handles_labels()
+        half = len(names) // 2
+        chosen = slice(half) if number == 0 else slice(half, None)
+        axes[place].legend(names[chosen], labels[chosen], fontsize=5)
 
 
 def draw_planted(report, axes):
@@ -180,7 +186,7 @@ def draw_denoising(report, axes):
     bars(axes[0], lines, "decibels", "image", form="{:.2f}")
     lowest = min(line["decibels"] for line in lines)
     highest = max(line["decibels"] for line in lines)
-    axes[0].set(xlim=(lowest - 1, highest + 3), xlabel="decibels", title="quality")
+    axes[0].set(xlim=(lowest - 1, highest + 1), xlabel="decibels", title="quality")
     bars(axes[1], lines, "cpu_seconds", "image", logarithmic=True)
     axes[1].set(xlabel="CPU seconds, learning and coding", title="time")
 
@@ -194,9 +200,9 @@ def draw_digits(report, axes):
     ):
         lines = [{**line, "data": "digits"} for line in report["summary"]]
         bars(ax, lines, key, "data", form="{:.4f}" if key == "accuracy" else "{:.2g}")
-        ax.set(xlabel=label, yticks=[])
-    axes[0].set_xlim(0.93, 1.02)
-    axes[1].set(xscale="log", xlim=(1e-4, 1e3))
+        ax.set(xlabel=label)
+    axes[0].set_xlim(0.93, 1)
+    axes[1].set(xscale="log", xlim=(1e-4, 100))
 
 
 FIGURES = {

@@ -31,9 +31,12 @@ def spams_lasso(X, D, alpha):
     return optional("spams").lasso(X, D, lambda1=alpha, mode=2, numThreads=1)
 
 
-def spams_omp(X, D, **stop):
-    """Call OMP of SPAMS on samples and atoms given as columns."""
-    return optional("spams").omp(X, D, numThreads=1, **stop)
+def spams_omp(X, D, *, eps=0.0, **stop):
+    """Call OMP of SPAMS on samples and atoms given as columns.
+
+    Without a tolerance, its float32 version returns zeros most of the time.
+    """
+    return optional("spams").omp(X, D, eps=eps, numThreads=1, **stop)
 
 
 def spams_learn(X, init, alpha, n_steps, *, batch_size=512, **settings):
