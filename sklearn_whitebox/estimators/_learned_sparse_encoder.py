@@ -563,11 +563,13 @@ class LearnedSparseEncoder(
 
     def _gaps(self, rows, codes):
         """Duality gap of each code, relative to half the squared norm of the sample."""
-        half = np.einsum("ij,ij->i", rows, rows, dtype=np.float64) / 2
+        # A gap is a small difference of large numbers.
+        rows, codes = rows.astype(np.float64), codes.astype(np.float64)
+        half = np.einsum("ij,ij->i", rows, rows) / 2
         gaps = lasso_duality_gap(
             rows,
             codes,
-            self.components_.astype(rows.dtype),
+            self.components_.astype(np.float64),
             alpha=self.alpha_,
             positive=self._architecture[2],
         )

@@ -81,8 +81,9 @@ class SparseAutoencoder(
     dead_after : int, default=None
         Rows without activation after which a latent is dead; None is five passes over
         the rows of `fit`, and in `partial_fit` the same but at least 10 000. Dead
-        latents of ``"topk"`` are trained on the error of the living; those of
-        ``"relu"`` are replaced by what badly rebuilt rows lack.
+        latents of ``"relu"`` are replaced by what badly rebuilt rows lack; those of
+        ``"topk"`` are trained on the error of the living, and replaced only if that
+        does not wake them in as long a time again.
     batch_size : int, default=256
         Rows of a batch.
     learning_rate : float, default="auto"

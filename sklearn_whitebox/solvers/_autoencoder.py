@@ -12,8 +12,12 @@ from sklearn_whitebox.solvers._train import Callback
 _BETAS = (0.9, 0.999)
 # Weight of the error that dead latents are asked to explain.
 _AUXILIARY = 1 / 32
-# Length of a resampled encoder row, relative to the mean of the living ones.
+# Length of a revived encoder row, relative to the mean of the living ones: without
+# competition for places in the code, a short one disturbs them less.
 _TIMID = 0.2
+# Latents that the auxiliary loss has not woken in this many times the patience are
+# replaced: it cannot reach those whose values are never positive.
+_LOST = 2
 # Share of the steps after which the learning rate falls and no latent is replaced.
 _SETTLE = 0.8
 # Samples among which badly rebuilt ones are looked for.
@@ -236,8 +240,8 @@ def revive_latents(
     """Point dead latents at what badly rebuilt samples lack.
 
     Samples are drawn with probability proportional to their squared error, and at most
-    one latent is given to each. Encoder rows start short and without bias, so that the
-    living are not disturbed.
+    one latent is given to each. Where an auxiliary loss wakes the dead, only those that
+    stayed dead for twice as long are replaced.
 
     Parameters
     ----------
@@ -257,7 +261,8 @@ def revive_latents(
     n_revived : int
         Latents replaced.
     """
-    dead = torch.nonzero(memory.idle >= settings.dead_after).squeeze(1)
+    patience = settings.dead_after * (_LOST if settings.n_auxiliary else 1)
+    dead = torch.nonzero(memory.idle >= patience).squeeze(1)
     if not len(dead):
         return 0
     with torch.no_grad():
@@ -275,7 +280,8 @@ def revive_latents(
         atoms = error[rows.to(error.device)]
         atoms = atoms / _lengths(atoms)
         module.decoder[revived] = atoms
-        module.encoder[revived] = _TIMID * typical * atoms
+        share = 1.0 if settings.n_auxiliary else _TIMID
+        module.encoder[revived] = share * typical * atoms
         module.encoder_bias[revived] = 0
         for name in ("encoder", "encoder_bias", "decoder"):
             memory.moments[f"mean.{name}"][revived] = 0
@@ -326,7 +332,7 @@ def train_autoencoder(
     memory : AutoencoderMemory
         Changed in place.
     settings : AutoencoderSettings
-        Objective and step. Without auxiliary loss dead latents are replaced.
+        Objective and step, and when a latent is dead.
     batch_size : int
         Samples of a batch, at most.
     generator : Generator
@@ -366,7 +372,7 @@ def train_autoencoder(
             step += 1
         result.loss_curve.append(running / len(X))
         settling = n_epochs is not None and step > _SETTLE * n_steps
-        if not settings.n_auxiliary and not settling:
+        if not settling:
             rows = order[:_REVIVING_ROWS]
             result.n_revived += revive_latents(
                 module, X[rows], memory, settings, generator
