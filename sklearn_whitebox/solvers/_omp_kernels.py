@@ -125,7 +125,8 @@ def pursue(
         left = float(energies[i])
         noise = (NOISE * eps) ** 2 * left
         c = correlations[i]
-        e[:] = squares
+        for m in range(n_padded):
+            e[m] = squares[m]
         for j in banned[i]:
             if j >= 0:
                 e[j] = -1
@@ -192,10 +193,13 @@ def residual_energy(
     coefficients: Array,
     count: int,
 ) -> float:
-    residual = row.astype(np.float64)
-    for k in range(count):
-        residual -= coefficients[k] * dictionary[support[k]]
-    return (residual * residual).sum()
+    energy = 0.0
+    for f in range(row.shape[0]):
+        value = float(row[f])
+        for k in range(count):
+            value -= coefficients[k] * dictionary[support[k], f]
+        energy += value * value
+    return energy
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -213,7 +217,8 @@ def refine(
     heights = np.empty(count)
     step = np.empty(count)
     for _ in range(2):
-        residual[:] = row
+        for f in range(row.shape[0]):
+            residual[f] = row[f]
         for k in range(count):
             weight = coefficients[k]
             atom = dictionary[support[k]]

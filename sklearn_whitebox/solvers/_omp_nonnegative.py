@@ -81,9 +81,9 @@ def pursue_nonnegative(
             _join(dictionary, gram, products, c, e, floors, heights, roots, j, count)
             count += 1
             back_substitute(products, heights, roots, support[i], count, after)
-            while count > 0 and after[:count].min() <= 0:
+            while _least(after, count) <= 0:
                 count = _leave(support[i], before, after, count)
-                if count == 0 or not (support[i, :count] == j).any():
+                if count == 0 or support[i, count - 1] != j:
                     # Only rounding can drop the atom that came last.
                     open_atoms[j] = -1
                 c[:] = correlations[i]
@@ -94,13 +94,17 @@ def pursue_nonnegative(
                         support[i, k], k,
                     )  # fmt: skip
                 back_substitute(products, heights, roots, support[i], count, after)
-            before[:count] = after[:count]
-            left = energy - (heights[:count] ** 2).sum()
+            left = energy
+            for k in range(count):
+                before[k] = after[k]
+                left -= heights[k] * heights[k]
             if left <= 1e3 * eps * energy:
                 left = residual_energy(block[i], dictionary, support[i], before, count)
         refine(block[i], dictionary, products, roots, support[i], count, before)
-        before[:count] = np.maximum(before[:count], 0)
-        support[i, count:] = -1
+        for k in range(count):
+            before[k] = max(before[k], 0.0)
+        for k in range(count, depth):
+            support[i, k] = -1
         store_sorted(before, count, support[i], codes[i])
 
 
@@ -129,6 +133,14 @@ def _join(
     new_direction(row, products, j, count, root)
     remove_direction(c, e, floors, products[count], c.dtype.type(heights[count]))
     e[j] = -1
+
+
+@njit(nogil=True, cache=True)
+def _least(coefficients: Array, count: int) -> float:
+    least = np.inf
+    for k in range(count):
+        least = min(least, coefficients[k])
+    return least
 
 
 @njit(nogil=True, cache=True)
