@@ -156,6 +156,8 @@ def learn_complete(estimator, algorithm, X, init, generator, progress):
             estimator.n_components,
             whiten=estimator.whiten,
             objective="kurtosis" if algorithm == "kurtosis" else "huber",
+            # Thresholding looks for small codes, which flat sources do not have.
+            refine=algorithm != "kurtosis",
             n_init=estimator.n_init,
             max_iter=max_iter,
             tol=tol,

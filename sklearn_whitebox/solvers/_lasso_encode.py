@@ -80,8 +80,8 @@ def lasso_encode(
     nothing violates optimality [1]_. With s non-zeros a round costs O(ks + s²), and
     there are about ten; the inner products cost O(kd) and the Gram matrix O(k²) memory.
     The few samples where that does not reach `tol` follow the exact solution path of
-    :func:`elastic_net_gram`. The code of a sample does not depend on the other samples
-    but for rounding. Two cases have a closed form, which is used: orthonormal atoms
+    :func:`elastic_net_gram`. The code of a sample does not depend on the other
+    samples. Two cases have a closed form, which is used: orthonormal atoms
     (soft-thresholding), and independent atoms without penalty (least squares).
 
     References
@@ -221,7 +221,7 @@ class _Coder:
     def encode(self, X: Array, alpha: Array, codes: Array) -> tuple[int, Array]:
         """Write the codes of a block into zeros; return steps and duality gaps."""
         problem = self._problem
-        correlations = X @ problem.dictionary.T
+        correlations = self._correlate(X)
         squares = np.einsum("ij,ij->i", X, X, dtype=np.float64)
         # Powers of the scale of a sample need not fit its dtype, those of one do.
         largest = np.abs(correlations).max(axis=1).astype(np.float64)
@@ -269,6 +269,20 @@ class _Coder:
             codes[failed] = exact
             n_iter = max(n_iter, more)
         return n_iter, gaps
+
+
+    def _correlate(self, X: Array) -> Array:
+        """Multiply with all atoms, in products of always the same size.
+
+        A product of one row is added up in another order than that of many, and the
+        code of a sample would depend on how many there are.
+        """
+        D = self._problem.dictionary
+        if len(X) == _BLOCK:
+            return np.asarray(X @ D.T)
+        padded = np.zeros((_BLOCK, X.shape[1]), X.dtype)
+        padded[: len(X)] = X
+        return np.asarray((padded @ D.T)[: len(X)])
 
 
 def _to_sparse(block: Array) -> tuple[Array, Array, Array]:

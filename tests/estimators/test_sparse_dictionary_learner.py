@@ -397,3 +397,142 @@ def test_zero_samples_are_coded_by_zero():
     for n_components in (None, 5):
         model = SparseDictionaryLearner(n_components, random_state=0).fit(X)
         assert not model.transform(X).any()
+
+
+@pytest.mark.parametrize("algorithm", ["ksvd", "ksvd_exact", "mod"])
+def test_greedy_algorithms_recover_every_atom(overcomplete, algorithm):
+    X, _, D = overcomplete
+    model = SparseDictionaryLearner(
+        50, fit_algorithm=algorithm, n_nonzero_coefs=3, random_state=0
+    ).fit(X)
+    assert dictionary_recovery(model.components_, D).fraction_detected == 1
+    codes = model.transform(X)
+    assert np.count_nonzero(codes, axis=1).max() == 3
+    errors = ((X - codes @ model.components_) ** 2).sum(axis=1) / 2
+    assert model.score(X) == pytest.approx(-errors.mean())
+    assert model.objective_curve_[-1] == pytest.approx(errors.mean(), rel=0.02)
+    assert model.density_ == pytest.approx(3 / 50, abs=0.001)
+
+
+def test_palm_lowers_the_objective_every_time(overcomplete):
+    model = SparseDictionaryLearner(
+        30, fit_algorithm="palm", max_iter=50, tol=0, random_state=0
+    )
+    with pytest.warns(ConvergenceWarning, match="max_iter"):
+        model.fit(overcomplete[0])
+    assert len(model.objective_curve_) == 50
+    assert (np.diff(model.objective_curve_) <= 1e-12).all()
+
+
+@pytest.mark.parametrize("algorithm", ["online", "ksvd", "mod", "palm", "msp"])
+def test_more_starts_are_never_worse(overcomplete, algorithm):
+    X = overcomplete[0][:400]
+    settings = {"fit_algorithm": algorithm, "max_iter": 15, "random_state": 0}
+    k = None if algorithm == "msp" else 30
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        one, more = (
+            SparseDictionaryLearner(k, n_init=n, **settings).fit(X) for n in (1, 4)
+        )
+    if algorithm != "msp":  # whose refinement the objective does not see
+        assert more.objective_curve_[-1] <= one.objective_curve_[-1] + 1e-12
+    assert more.components_.shape == one.components_.shape
+
+
+def test_sub_gaussian_sources_are_found_by_kurtosis():
+    rng = np.random.default_rng(0)
+    Q = np.linalg.qr(rng.standard_normal((8, 8)))[0]
+    X = rng.uniform(-1, 1, (5000, 8)) @ Q
+    model = SparseDictionaryLearner(fit_algorithm="kurtosis", random_state=0).fit(X)
+    assert dictionary_recovery(model.components_, Q).min_cosine > 0.995
+    with pytest.warns(UserWarning, match="fit_algorithm='kurtosis'"):
+        SparseDictionaryLearner(random_state=0).fit(X)
+
+
+@pytest.mark.parametrize("split_sign", [False, True])
+@pytest.mark.parametrize("algorithm", ["lasso", "omp", "threshold"])
+def test_sparse_codes_are_the_same_codes(overcomplete, algorithm, split_sign):
+    X = overcomplete[0]
+    model = SparseDictionaryLearner(
+        30, transform_algorithm=algorithm, split_sign=split_sign, random_state=0
+    ).fit(X)
+    dense = model.transform(X)
+    codes = model.set_params(sparse_output=True).transform(X)
+    assert codes.format == "csr"
+    np.testing.assert_array_equal(codes.toarray(), dense)
+    np.testing.assert_allclose(
+        model.inverse_transform(codes), model.inverse_transform(dense)
+    )
+
+
+def test_sparse_codes_reach_a_classifier():
+    X, y = load_digits(return_X_y=True)
+    model = make_pipeline(
+        SparseDictionaryLearner(128, sparse_output=True, max_iter=5, tol=0.1),
+        LogisticRegression(max_iter=1000),
+    )
+    assert model.fit(X[::2] / 16, y[::2]).score(X[1::2] / 16, y[1::2]) > 0.95
+
+
+@pytest.mark.parametrize("name", ["lasso_cd", "lasso_lars"])
+def test_names_of_scikit_learn_mean_the_lasso(overcomplete, name):
+    X = overcomplete[0]
+    model = SparseDictionaryLearner(30, max_iter=3, tol=1, random_state=0).fit(X)
+    expected = model.transform(X)
+    np.testing.assert_array_equal(
+        model.set_params(transform_algorithm=name).transform(X), expected
+    )
+
+
+def test_pursuit_stops_at_an_error(overcomplete):
+    X = overcomplete[0]
+    model = SparseDictionaryLearner(
+        50, transform_algorithm="omp", transform_max_error=0.5, random_state=0
+    ).fit(X)
+    residual = X - model.inverse_transform(model.transform(X))
+    assert np.linalg.norm(residual, axis=1).max() <= 0.5 + 1e-9
+
+
+@pytest.mark.parametrize("algorithm", ["online", "ksvd", "mod", "palm"])
+def test_positive_atoms_are_positive(overcomplete, algorithm):
+    X = np.abs(overcomplete[0][:300])
+    model = SparseDictionaryLearner(
+        15,
+        fit_algorithm=algorithm,
+        positive_dict=True,
+        positive_code=True,
+        max_iter=1000,
+        tol=0.01,
+        random_state=0,
+    ).fit(X)
+    assert (model.components_ >= 0).all()
+    assert (model.transform(X) >= 0).all()
+
+
+@pytest.mark.parametrize("algorithm", ["ksvd", "mod", "palm", "kurtosis"])
+def test_only_online_learning_takes_batches(algorithm):
+    model = SparseDictionaryLearner(fit_algorithm=algorithm)
+    assert not hasattr(model, "partial_fit")
+
+
+def test_hopelessly_small_penalties_are_warned_of(rng):
+    X = rng.standard_normal((200, 10))
+    with pytest.warns(UserWarning, match=r"alpha=1e-06.*increase alpha"):
+        SparseDictionaryLearner(12, alpha=1e-6, max_iter=2, tol=1.0).fit(X)
+
+
+@pytest.mark.parametrize("algorithm", ["online", "ksvd", "mod", "palm"])
+def test_hard_samples_and_starts_are_survived(rng, algorithm):
+    X = rng.standard_normal((30, 6))
+    X[:, 2] = 1.0  # constant
+    X[:5] = 0
+    X[5:10] = X[10]
+    start = rng.standard_normal((40, 6))
+    start[1], start[2] = start[0], 0  # a duplicate, and none at all
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model = SparseDictionaryLearner(
+            40, fit_algorithm=algorithm, dict_init=start, max_iter=20, random_state=0
+        ).fit(X)
+    assert np.isfinite(model.components_).all()
+    assert np.isfinite(model.transform(X)).all()

@@ -1,5 +1,9 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sklearn_whitebox.datasets import make_sparse_codes
 from sklearn_whitebox.metrics import dictionary_recovery
@@ -11,7 +15,7 @@ from sklearn_whitebox.solvers import (
     stream_step,
     update_dictionary,
 )
-from sklearn_whitebox.solvers._atoms import initial_atoms, order_atoms
+from sklearn_whitebox.solvers._atoms import initial_atoms, order_atoms, unit_rows
 
 
 def planted(seed, *, n_samples=1500):
@@ -25,13 +29,13 @@ def default_alpha(X):
     return 1.2 / np.sqrt(X.shape[1]) * np.sqrt(np.mean(np.sum(X**2, axis=1)))
 
 
-def learn(X, n_components, seed=0, **settings):
+def learn(X, n_components, seed=0, **options):
     generator = np.random.default_rng(seed)
-    settings = {"alpha": default_alpha(X), "max_iter": 200, **settings}
-    init = settings.pop("init", None)
+    options = {"alpha": default_alpha(X), "max_iter": 200, **options}
+    init = options.pop("init", None)
     if init is None:
         init = initial_atoms(X, n_components, generator)
-    return learn_dictionary_online(X, init, generator=generator, **settings)
+    return learn_dictionary_online(X, init, generator=generator, **options)
 
 
 def test_planted_atoms_are_detected():
@@ -185,3 +189,65 @@ def test_smaller_tolerance_takes_more_epochs(tol):
     loose, tight = (learn(X, 30, tol=t) for t in (tol, tol / 10))
     assert loose.converged
     assert loose.n_iter <= tight.n_iter
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(0, 60), max_size=5), st.integers(0, 100))
+def test_statistics_of_any_partition_add_up(cuts, seed):
+    rng = np.random.default_rng(seed)
+    codes = rng.standard_normal((60, 8)) * (rng.random((60, 8)) < 0.3)
+    X = rng.standard_normal((60, 5))
+    parts = DictionaryStatistics.of(codes[:0], X[:0], n_steps=0)
+    for start, stop in pairwise([0, *sorted(cuts), 60]):
+        part = DictionaryStatistics.of(codes[start:stop], X[start:stop])
+        parts = parts.merge(part)
+    np.testing.assert_allclose(parts.gram, codes.T @ codes, atol=1e-12)
+    np.testing.assert_allclose(parts.cross, codes.T @ X, atol=1e-12)
+    assert parts.n_steps == len(cuts) + 1
+
+
+@pytest.mark.parametrize("positive", [False, True])
+def test_blocks_of_atoms_descend_like_one_after_the_other(rng, positive):
+    k, d = 70, 9
+    codes = rng.standard_normal((200, k)) * (rng.random((200, k)) < 0.2)
+    X = rng.standard_normal((200, d))
+    D = unit_rows(rng.standard_normal((k, d)))
+    statistics = DictionaryStatistics.of(codes, X)
+    expected = D.copy()
+    for j in range(k):
+        pull = statistics.cross[j] - statistics.gram[j] @ expected
+        atom = expected[j] + pull / statistics.gram[j, j]
+        if positive:
+            atom = np.maximum(atom, 0)
+        expected[j] = atom / max(1, np.linalg.norm(atom))
+    found = update_dictionary(D, statistics, positive=positive)
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+def test_batches_of_a_stream_are_one_epoch():
+    X, _ = planted(0, n_samples=512)
+    init = initial_atoms(X, 30, np.random.default_rng(0))
+    alpha = default_alpha(X)
+    # Too few samples for an atom to be replaced in a single epoch.
+    order = np.random.default_rng(1).permutation(len(X))
+    whole = learn_dictionary_online(
+        X,
+        init,
+        alpha=alpha,
+        batch_size=128,
+        max_iter=1,
+        generator=np.random.default_rng(1),
+    ).solution["components"]
+    D, statistics = init, DictionaryStatistics.empty(init)
+    for start in range(0, len(X), 128):
+        rows = order[start : start + 128]
+        D, statistics, _, _ = online_step(X[rows], D, statistics, alpha=alpha)
+    cosines = np.abs(unit_rows(D) @ whole.T).max(axis=1)
+    np.testing.assert_allclose(cosines, 1, atol=1e-12)
+
+
+def test_atoms_can_be_kept_positive(rng):
+    X = np.abs(rng.standard_normal((300, 10)))
+    result = learn(X, 15, positive_code=True, positive_dict=True)
+    assert (result.solution["components"] >= 0).all()
+    assert result.objective[-1] < result.objective[0]
