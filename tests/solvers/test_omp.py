@@ -1,8 +1,10 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.optimize import nnls
-from sklearn.linear_model import orthogonal_mp
+from sklearn.linear_model import orthogonal_mp, orthogonal_mp_gram
 
 from sklearn_whitebox.solvers import _omp, omp_encode
 
@@ -113,6 +115,32 @@ def test_inputs_are_left_as_they_were(engine, rng):
 def test_nothing_to_code_gives_an_empty_matrix():
     assert omp_encode(np.empty((0, 3)), np.eye(3), n_nonzero_coefs=2).shape == (0, 3)
     assert omp_encode(np.ones((1, 3)), np.ones((1, 3)), exclude_self=True).nnz == 0
+
+
+def test_bounded_errors_give_the_codes_of_scikit_learn(engine, rng):
+    X = rng.normal(size=(40, 20))
+    dictionary = unit_rows(rng.normal(size=(50, 20)))
+    codes = omp_encode(X, dictionary, tol=0, max_error=1.5, selection="correlation")
+    expected = orthogonal_mp_gram(
+        dictionary @ dictionary.T,
+        dictionary @ X.T,
+        tol=1.5**2,
+        norms_squared=np.sum(X**2, axis=1),
+    )
+    assert_allclose(codes.toarray(), expected.T, atol=1e-9)
+
+
+def test_memory_is_that_of_a_block_and_the_codes(rng):
+    X = rng.standard_normal((20_000, 16), dtype=np.float32)
+    dictionary = rng.standard_normal((256, 16), dtype=np.float32)
+    omp_encode(X[:10], dictionary, n_nonzero_coefs=3)
+    tracemalloc.start()
+    codes = omp_encode(X, dictionary, n_nonzero_coefs=3)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert codes.nnz == 60_000
+    # Dense codes would take 20 MB.
+    assert peak < 5e6
 
 
 def slow_pursuit(x, dictionary, n_steps):
