@@ -3,10 +3,13 @@
 import warnings
 
 import numpy as np
+import torch
 from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 
+from sklearn_whitebox._array import to_tensor
 from sklearn_whitebox.estimators._dictionary_algorithms import GREEDY, n_coefs
+from sklearn_whitebox.solvers._lasso_batched import lasso_encode_batched
 from sklearn_whitebox.solvers._lasso_encode import lasso_encode
 from sklearn_whitebox.solvers._omp import omp_encode
 
@@ -35,7 +38,7 @@ def resolve_coder(estimator, algorithm):
     return "lasso" if coder.startswith("lasso") else coder
 
 
-def encode(estimator, X, components, coder, alpha, *, sparse_output):
+def encode(estimator, X, components, coder, alpha, *, sparse_output, device=None):
     """Code samples on atoms.
 
     Parameters
@@ -52,6 +55,8 @@ def encode(estimator, X, components, coder, alpha, *, sparse_output):
         Weight of the ℓ1 norm, or threshold.
     sparse_output : bool
         Whether to return a CSR array.
+    device : torch.device, default=None
+        A CUDA device that finds the lasso codes; None is the CPU.
 
     Returns
     -------
@@ -64,15 +69,23 @@ def encode(estimator, X, components, coder, alpha, *, sparse_output):
         return codes if sparse_output else codes.toarray()
     if coder == "threshold":
         return _threshold(X, D, alpha, estimator.positive_code, sparse_output)
-    result = lasso_encode(
-        X,
-        D,
-        alpha=alpha,
-        positive=estimator.positive_code,
-        max_iter=estimator.transform_max_iter,
-        sparse_output=sparse_output,
-        n_jobs=estimator.n_jobs,
-    )
+    settings = {"alpha": alpha, "positive": estimator.positive_code}
+    if device is None:
+        result = lasso_encode(
+            X,
+            D,
+            max_iter=estimator.transform_max_iter,
+            sparse_output=sparse_output,
+            n_jobs=estimator.n_jobs,
+            **settings,
+        )
+        codes = result.solution
+    else:
+        result = lasso_encode_batched(
+            to_tensor(X, device=device), to_tensor(D, device=device), **settings
+        )
+        codes = result.solution.cpu().numpy()
+        codes = sparse.csr_array(codes) if sparse_output else codes
     if not result.converged:
         warnings.warn(
             f"Some codes have a relative duality gap of {result.gap:.1e} after "
@@ -81,7 +94,23 @@ def encode(estimator, X, components, coder, alpha, *, sparse_output):
             ConvergenceWarning,
             stacklevel=4,
         )
-    return result.solution
+    return codes
+
+
+def device_of(X):
+    """Tell on which CUDA device a user's samples are.
+
+    Parameters
+    ----------
+    X : array-like or Tensor
+        As the user passed it.
+
+    Returns
+    -------
+    device : torch.device or None
+        None for everything on the CPU.
+    """
+    return X.device if torch.is_tensor(X) and X.is_cuda else None
 
 
 def split_sign(codes):

@@ -26,6 +26,7 @@ from sklearn_whitebox.estimators._dictionary_algorithms import (
     resolve_algorithm,
 )
 from sklearn_whitebox.estimators._dictionary_codes import (
+    device_of,
     encode,
     resolve_coder,
     split_sign,
@@ -186,10 +187,11 @@ class SparseDictionaryLearner(
     An iteration of ``"msp"`` costs O(nd²), and about d² samples are needed where codes
     are dense. An epoch of ``"online"`` costs O(nks), and O(k²d) for each batch, for
     codes with s non-zeros, with memory O(k² + kd) beyond the samples. An iteration of
-    ``"ksvd"`` or ``"mod"`` costs O(nks), of ``"palm"`` O(nkd) with memory O(nk). Codes
-    cost the same and a sample's does not depend on the other samples. Samples are not
-    centred. Up to 10,000 samples ``"ksvd"`` and ``"mod"`` also try to swap atoms out of
-    local minima, which takes most of their time.
+    ``"ksvd"`` or ``"mod"`` costs O(nks), of ``"palm"`` O(nkd) with memory O(nk). Up to
+    10,000 samples ``"ksvd"`` and ``"mod"`` also try to swap atoms out of local minima,
+    which takes most of their time. Codes cost O(nk(d + s)), and a sample's does not
+    depend on the other samples; lasso codes of tensors on a CUDA device are found
+    there. Samples are not centred.
 
     References
     ----------
@@ -419,7 +421,9 @@ class SparseDictionaryLearner(
         check_is_fitted(self)
         original = X
         X = validate_array(self, X, reset=False)
-        codes = self._encode(X, sparse_output=self.sparse_output)
+        codes = self._encode(
+            X, sparse_output=self.sparse_output, device=device_of(original)
+        )
         if self.split_sign:
             codes = split_sign(codes)
         if self.sparse_output:
@@ -582,9 +586,13 @@ class SparseDictionaryLearner(
     def _transform_alpha(self):
         return self.alpha_ if self.transform_alpha is None else self.transform_alpha
 
-    def _encode(self, X, *, sparse_output):
-        coder = resolve_coder(self, self._algorithm)
-        alpha = self._transform_alpha()
+    def _encode(self, X, *, sparse_output, device=None):
         return encode(
-            self, X, self.components_, coder, alpha, sparse_output=sparse_output
+            self,
+            X,
+            self.components_,
+            resolve_coder(self, self._algorithm),
+            self._transform_alpha(),
+            sparse_output=sparse_output,
+            device=device,
         )

@@ -17,6 +17,9 @@ from sklearn_whitebox.solvers._graph_cut import (
 from sklearn_whitebox.solvers._ksvd import (
     learn_dictionary_ksvd,
 )
+from sklearn_whitebox.solvers._lasso_batched import (
+    lasso_encode_batched,
+)
 from sklearn_whitebox.solvers._lasso_encode import (
     lasso_encode,
 )
@@ -83,6 +86,7 @@ __all__ = [
     "graph_components",
     "haar_orthogonal",
     "lasso_encode",
+    "lasso_encode_batched",
     "learn_complete_dictionary",
     "learn_dictionary_ksvd",
     "learn_dictionary_mod",

@@ -15,6 +15,7 @@ from sklearn.pipeline import make_pipeline
 
 from sklearn_whitebox import SparseDictionaryLearner
 from sklearn_whitebox.datasets import make_sparse_codes
+from sklearn_whitebox.estimators._dictionary_codes import encode
 from sklearn_whitebox.metrics import dictionary_recovery
 from sklearn_whitebox.solvers import lasso_encode
 
@@ -536,3 +537,27 @@ def test_hard_samples_and_starts_are_survived(rng, algorithm):
         ).fit(X)
     assert np.isfinite(model.components_).all()
     assert np.isfinite(model.transform(X)).all()
+
+
+@pytest.mark.parametrize("sparse_output", [False, True])
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_codes_can_be_found_on_a_device(overcomplete, device, sparse_output):
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    X = overcomplete[0].astype(np.float32)
+    model = SparseDictionaryLearner(30, max_iter=3, tol=1.0, random_state=0).fit(X)
+    codes = encode(
+        model,
+        X,
+        model.components_,
+        "lasso",
+        model.alpha_,
+        sparse_output=sparse_output,
+        device=torch.device(device),
+    )
+    codes = codes.toarray() if sparse_output else codes
+    np.testing.assert_allclose(codes, model.transform(X), atol=5e-3)
+    if device == "cuda":
+        found = model.transform(torch.from_numpy(X).cuda())
+        assert found.is_cuda
+        np.testing.assert_array_equal(found.cpu(), codes)
