@@ -107,8 +107,8 @@ def learners(X, alpha, seed, quick, tuned):
     """Everybody, with the settings that served them best on the first task."""
     init = start_of(X, seed)
     x, start = X.astype(np.float32), init.astype(np.float32)
-    shares = (0.1, 0.5, 1) if quick else (0.03, 0.06, 0.12, 0.25, 0.5, 1, 2, 4)
-    steps = (20, 80) if quick else (10, 30, 100, 300, 1000 if tuned else 600)
+    shares = (0.5, 1, 3) if quick else (0.03, 0.06, 0.12, 0.25, 0.5, 1, 2, 4)
+    steps = (20, 80) if quick else (10, 30, 100, 300, 800 if tuned else 400)
     runs = {
         "SparseDictionaryLearner float32": lambda: ours(x, start, alpha, seed, shares),
         # A batch of 1024 does as well, float32 takes thrice as long.
@@ -165,7 +165,7 @@ def compare(name, rows):
 def run(quick, seeds):
     warnings.simplefilter("ignore", ConvergenceWarning)
     sizes = (5000, 2000) if quick else (100_000, 10_000)
-    others = (50_000, 10_000)
+    others = (30_000, 10_000)
     tasks = dict(list(TASKS.items())[:1]) if quick else TASKS
     rows, summary = [], []
     for i, (name, (images, size, alpha)) in enumerate(tasks.items()):

@@ -53,7 +53,7 @@ scores = np.reshape(
     search.cv_results_["mean_test_score"], (len(penalties), len(alphas))
 )
 fig, axes = plt.subplots(1, 2, figsize=(9.5, 4), layout="constrained")
-image = axes[0].imshow(scores, origin="lower", aspect="auto", cmap="viridis")
+image = axes[0].imshow(scores, origin="lower", aspect="auto", vmax=scores.max() + 0.01)
 axes[0].set_xticks(range(len(alphas)), alphas)
 axes[0].set_yticks(range(len(penalties)), penalties)
 axes[0].set(xlabel="alpha of the codes", ylabel="C of the classifier")
