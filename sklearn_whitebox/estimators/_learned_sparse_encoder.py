@@ -56,8 +56,10 @@ class LearnedSparseEncoder(
     :math:`\tfrac12\|x - zD\|^2 + \alpha\|z\|_1`. Iterative soft-thresholding gets there
     in hundreds of steps; a network with one layer for each of a few steps, whose
     matrices and thresholds are trained on samples, comes close in eight or sixteen. Use
-    it where codes must be fast, differentiable or computed on a GPU, for samples like
-    those of the fit; `safeguard` certifies the codes of all others.
+    it where codes must be differentiable, take the same time for every sample, or come
+    from a GPU, for samples like those of the fit; `safeguard` certifies the codes of
+    all others. On a CPU the exact solver of :class:`SparseDictionaryLearner` is about
+    as fast.
 
     Read more in the :ref:`User Guide <learned_encoders>`.
 

@@ -5,8 +5,9 @@ from torch import nn
 
 from sklearn_whitebox._array import to_tensor
 
-# Rows encoded at a time; fixed, so that results do not depend on the machine.
-BLOCK = 4096
+# Rows encoded at a time: few enough for the codes to stay in the cache. Fixed, so that
+# results do not depend on the machine.
+BLOCK = 1024
 
 
 def arrays_of(weights):

@@ -141,7 +141,7 @@ class SparseAutoencoder(
     -----
     With n rows, k atoms and d features a pass costs O(n k d) time. Memory is that of a
     float32 copy of the rows, of 8 k d numbers, and of the codes of a batch; `transform`
-    needs the codes of 4096 rows besides its result. It computes in the floating type of
+    needs the codes of 1024 rows besides its result. It computes in the floating type of
     its input, each row by itself. Training is bitwise reproducible for a given
     `random_state` on one machine with one number of threads.
 

@@ -1,5 +1,8 @@
 """Unrolled proximal gradient descent on the lasso, with learnt weights."""
 
+from collections import deque
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
@@ -144,7 +147,7 @@ class UnrolledEncoder(nn.Module):
         codes : Tensor of shape (n_samples, n_components)
             Codes after the last layer.
         """
-        return self.trajectory(X)[-1]
+        return deque(self._steps(X), maxlen=1)[0]
 
     def trajectory(self, X: Tensor) -> list[Tensor]:
         """Code samples, and keep the codes after every layer.
@@ -159,11 +162,14 @@ class UnrolledEncoder(nn.Module):
         codes : list of Tensor of shape (n_samples, n_components)
             One for each layer.
         """
-        codes: list[Tensor] = []
+        return list(self._steps(X))
+
+    def _steps(self, X: Tensor) -> Iterator[Tensor]:
+        codes: Tensor | None = None
         for layer, threshold in enumerate(self.thresholds()):
-            Z = self._descend(X, codes[-1] if codes else None, layer)
-            codes.append(soft_threshold(Z, threshold, positive=self.positive))
-        return codes
+            values = self._descend(X, codes, layer)
+            codes = soft_threshold(values, threshold, positive=self.positive)
+            yield codes
 
     def _descend(self, X: Tensor, Z: Tensor | None, layer: int) -> Tensor:
         """Take the gradient part of a step; None stands for a code of zeros."""
