@@ -4,7 +4,9 @@ from importlib.metadata import PackageNotFoundError, version
 
 from sklearn_whitebox.estimators import (
     CRATEClassifier,
+    LearnedSparseEncoder,
     RateReductionEmbedding,
+    SparseAutoencoder,
     SparseDictionaryLearner,
     SubspaceClusterer,
 )
@@ -16,7 +18,9 @@ except PackageNotFoundError:  # a source tree that is not installed
 
 __all__ = [
     "CRATEClassifier",
+    "LearnedSparseEncoder",
     "RateReductionEmbedding",
+    "SparseAutoencoder",
     "SparseDictionaryLearner",
     "SubspaceClusterer",
     "__version__",

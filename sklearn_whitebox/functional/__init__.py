@@ -1,5 +1,8 @@
 """Pure functions on tensors and arrays: no state, no hidden randomness, no I/O."""
 
+from sklearn_whitebox.functional._analytic_weights import (
+    analytic_weights,
+)
 from sklearn_whitebox.functional._attention import (
     merge_heads,
     split_heads,
@@ -58,6 +61,7 @@ from sklearn_whitebox.functional._subspace_rate import (
 )
 
 __all__ = [
+    "analytic_weights",
     "coding_length",
     "coding_rate",
     "coding_rate_gradient",

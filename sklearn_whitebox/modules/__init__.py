@@ -21,9 +21,15 @@ from sklearn_whitebox.modules._encoders import (
     SphereEncoder,
     make_mlp,
 )
+from sklearn_whitebox.modules._learned_encoder import (
+    UnrolledEncoder,
+)
 from sklearn_whitebox.modules._patches import (
     images_to_patches,
     patches_to_images,
+)
+from sklearn_whitebox.modules._sparse_autoencoder import (
+    SparseAutoencoderModule,
 )
 from sklearn_whitebox.modules._tokens import (
     DenseTokens,
@@ -43,9 +49,11 @@ __all__ = [
     "OvercompleteStep",
     "PatchTokens",
     "PeriodicEncoding",
+    "SparseAutoencoderModule",
     "SphereEncoder",
     "StatisticsAttention",
     "SubspaceAttention",
+    "UnrolledEncoder",
     "images_to_patches",
     "layer_statistics",
     "make_mlp",
