@@ -8,15 +8,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_whitebox.solvers._atoms import unit_rows
-from sklearn_whitebox.solvers._contrast import huber_rotation
+from sklearn_whitebox.solvers._contrast import (
+    huber_rotation,
+    inverse_root,
+    untangled,
+)
+from sklearn_whitebox.solvers._lasso_encode import lasso_encode
 from sklearn_whitebox.solvers._online_dictionary import learn_dictionary_online
 from sklearn_whitebox.solvers._refine import (
     Sharpened,
     polish,
     procrustes,
-    sharpen,
     start_threshold,
     thresholded,
+)
+from sklearn_whitebox.solvers._refine_checked import (
+    SINGLE,
+    is_regular,
+    is_sparser,
+    refined,
 )
 from sklearn_whitebox.solvers._rotations import polar_factor
 
@@ -24,10 +34,6 @@ Array = NDArray[Any]
 
 # The refinement takes over from the rotation once no atom moves by more than this.
 _HANDOVER = 1e-2
-# Relative change of codes below which single precision has nothing more to say.
-_SINGLE = 1e-6
-# Codes of two atoms with a larger cosine belong to one atom found twice.
-_TWICE = 0.9
 # Rows that the sparsity of codes is measured on.
 _ENOUGH_ROWS = 2000
 # Growth of the variance of noise, in linear codes, from which atoms are so oblique that
@@ -38,11 +44,7 @@ _GROWTH = 1.5
 _LASSO_WIDTH = 2.0
 _ENOUGH_CODED = 5000
 _CODED_EPOCHS = 4
-# Atoms are stuck whose small codes have more than this share of the variance that the
-# worst ones have, while there are others with less than the second share.
-_STUCK = 1e-2
-_FOUND = 1e-4
-_MAX_RELEASED = 2
+_FEW_CODED = 500
 # Variance of small codes, of all atoms, that vanishes.
 _EXACT = 1e-4
 # Times that pairs of atoms are told apart.
@@ -115,7 +117,7 @@ def rotate(
     if n_samples > 1.5 * enough:
         chosen = X[generator.choice(n_samples, enough, replace=False)]
         # Newton's step supposes that the very rows it sees are white.
-        whitening = _inverse_root(chosen)
+        whitening = inverse_root(chosen)
         stages.insert(
             0, (chosen, whitening, max(tol, _HANDOVER), max(1, max_iter // 2))
         )
@@ -151,138 +153,6 @@ def rotate(
             if found.sharpened is not None:
                 break
     return found
-
-
-def untangled(X: Array, A: Array) -> Array | None:
-    """Turn pairs of atoms that look like the sum and the difference of two atoms.
-
-    Such a pair is a saddle point of every norm that favours sparse codes, at which a
-    fixed point may end. The squares of its codes are correlated, while those of
-    independent codes are not.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples, n_components)
-        White samples.
-    A : ndarray of shape (n_components, n_components)
-        Rotation.
-
-    Returns
-    -------
-    turned : ndarray of shape (n_components, n_components) or None
-        Rotation with disjoint pairs turned by 45 degrees, if there are any.
-    """
-    rows = X[:: max(1, len(X) // _ENOUGH_ROWS)]
-    squares = np.square(rows @ A.T)
-    squares -= squares.mean(axis=0)
-    gram = np.asarray(squares.T @ squares, dtype=np.float64) / len(rows)
-    variance = np.maximum(np.diag(gram), np.finfo(np.float32).tiny)
-    np.fill_diagonal(gram, 0)
-    correlation = gram / np.sqrt(np.outer(variance, variance))
-    # The variance of the squares of unit codes is their excess kurtosis plus two.
-    expected = 1 - 2 / np.maximum(np.minimum(variance[:, None], variance), 2)
-    score = correlation - np.maximum(0.5 * expected, 5 / np.sqrt(len(rows)))
-    turned = A.copy()
-    while score.max() > 0:
-        i, j = np.unravel_index(np.argmax(score), score.shape)
-        turned[i] = (A[i] + A[j]) * np.sqrt(0.5)
-        turned[j] = (A[i] - A[j]) * np.sqrt(0.5)
-        score[[i, j]] = -1
-        score[:, [i, j]] = -1
-    return None if np.array_equal(turned, A) else turned
-
-
-def _inverse_root(X: Array) -> Array:
-    """Inverse root of the second moment of nearly white samples."""
-    moment = np.asarray(X.T @ X, dtype=np.float64) / len(X)
-    values, vectors = np.linalg.eigh(moment)
-    floor = np.finfo(X.dtype).eps * max(float(values[-1]), 1e-30)
-    return np.asarray(vectors / np.sqrt(np.maximum(values, floor)) @ vectors.T)
-
-
-def refined(
-    X: Array,
-    transform: Array,
-    start: Sharpened | None = None,
-    *,
-    max_iter: int,
-    tol: float = 0.0,
-) -> Sharpened | None:
-    """Sharpen codes, if that makes them sparser.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples, n_components)
-        White samples.
-    transform : ndarray of shape (n_components, n_components)
-        Matrix that takes samples to the codes to be improved upon.
-    start : Sharpened, default=None
-        A refinement of `transform` to start from.
-    max_iter : int
-        Most steps.
-    tol : float, default=0.0
-        As in :func:`sharpen`; no less than what the precision of `X` resolves.
-
-    Returns
-    -------
-    sharpened : Sharpened or None
-        The refinement.
-    """
-    tol = max(tol, _SINGLE if X.dtype == np.float32 else 1e-14)
-    first = transform if start is None else start.transform
-    threshold = None if start is None else start.threshold
-    try:
-        found = sharpen(X, first, threshold=threshold, max_iter=max_iter, tol=tol)
-        for _ in range(_MAX_RELEASED):
-            stuck = found.variance > _STUCK * found.variance.max()
-            if found.is_noisy or found.variance.min() > _FOUND * found.variance.max():
-                break
-            released, threshold = _released(X, found, stuck)
-            found = sharpen(
-                X, released, threshold=threshold, max_iter=max_iter, tol=tol
-            )
-    except np.linalg.LinAlgError:  # codes became dependent: too few samples
-        return None
-    return found if _is_sparser(X, found.transform, transform) else None
-
-
-def _released(X: Array, found: Sharpened, stuck: Array) -> tuple[Array, Array]:
-    """Start atoms that are stuck anew, uncorrelated with those found exactly."""
-    T, threshold = found.transform.copy(), found.threshold.copy()
-    good, bad = T[:, ~stuck], T[:, stuck]
-    bad = bad - good @ np.linalg.lstsq(good, bad, rcond=None)[0]
-    U, _, Vt = np.linalg.svd(bad, full_matrices=False)
-    T[:, stuck] = U @ Vt
-    head = X[:: max(1, len(X) // _ENOUGH_ROWS)]
-    threshold[stuck] = start_threshold(head @ T[:, stuck].astype(X.dtype))
-    return T, threshold
-
-
-def _is_sparser(X: Array, transform: Array, reference: Array) -> bool:
-    """Whether codes are sparser than the reference, and no two of them the same."""
-    if not _is_regular(transform):
-        return False
-    rows = X[:: max(1, len(X) // _ENOUGH_ROWS)]
-    spreads = [_spread(rows @ T.astype(X.dtype)) for T in (transform, reference)]
-    return spreads[0] < spreads[1]
-
-
-def _is_regular(transform: Array) -> bool:
-    """Whether codes are finite and no two of them nearly the same."""
-    if not np.isfinite(transform).all():
-        return False
-    gram = transform.T @ transform
-    norms = np.sqrt(np.diag(gram))
-    if not (norms > 0).all():
-        return False
-    cosines = np.abs(gram / np.outer(norms, norms)) - np.eye(len(gram))
-    return bool(cosines.max() < _TWICE)
-
-
-def _spread(codes: Array) -> float:
-    """Mean over atoms of the ℓ1 norm per unit of ℓ2 norm: smaller is sparser."""
-    size = np.sqrt(np.mean(codes * codes, axis=0))
-    return float(np.mean(np.mean(np.abs(codes), axis=0) / np.where(size > 0, size, 1)))
 
 
 def refined_atoms(
@@ -336,22 +206,21 @@ def refined_atoms(
             return polar_factor(atoms), None, False
         raw = thresholded(single, transform)
         if found.converged and _noise_grows(single, atoms, raw):
-            return _coded_atoms(single, atoms, raw, roots, generator), None, False
+            return *_coded_atoms(single, atoms, raw, roots, generator), False
         return atoms, None, False
     density = float(1 - sharp.share.mean())
     if not oblique:
         atoms = _orthogonal_atoms(single, sharp, roots, max_iter, tol)
         return atoms, density, _is_exact(sharp)
     if not sharp.is_noisy:
-        if tol < _SINGLE and X is not single:
+        if tol < SINGLE and X is not single:
             sharp = refined(X, transform, sharp, max_iter=max_iter, tol=tol) or sharp
     elif _noise_grows(single, atoms_of(sharp.transform, roots), sharp):
         atoms = atoms_of(transform, roots)
-        atoms = _coded_atoms(single, atoms, sharp, roots, generator)
-        return atoms, density, False
+        return *_coded_atoms(single, atoms, sharp, roots, generator), False
     else:
         polished = polish(single, sharp)
-        if _is_regular(polished.transform):
+        if is_regular(polished.transform):
             sharp = polished
             density = float(1 - sharp.share.mean())
     return atoms_of(sharp.transform, roots), density, _is_exact(sharp)
@@ -395,8 +264,8 @@ def _coded_atoms(
     sharp: Sharpened,
     roots: Array,
     generator: np.random.Generator,
-) -> Array:
-    """Atoms by lasso codes, in which noise does not grow as in linear ones."""
+) -> tuple[Array, float]:
+    """Atoms and density by lasso codes, in which noise does not grow."""
     # Noise of one variance in all directions makes that of codes T'diag(roots)⁻²T.
     growth = np.sum((sharp.transform / roots[:, None]) ** 2, axis=0)
     sigma = min(float(np.sqrt(np.median(sharp.variance / growth))), float(roots.min()))
@@ -404,15 +273,19 @@ def _coded_atoms(
     enough = max(_ENOUGH_CODED, 100 * k)
     if n_samples > enough:
         single = single[generator.choice(n_samples, enough, replace=False)]
+    alpha = _LASSO_WIDTH * sigma
+    single = single * roots.astype(np.float32)
     result = learn_dictionary_online(
-        single * roots.astype(np.float32),
+        single,
         atoms.astype(np.float32),
-        alpha=_LASSO_WIDTH * sigma,
+        alpha=alpha,
         max_iter=_CODED_EPOCHS,
         tol=1e-3,
         generator=generator,
     )
-    return unit_rows(result.solution["components"].astype(np.float64))
+    atoms = unit_rows(result.solution["components"])
+    codes = lasso_encode(single[:_FEW_CODED], atoms, alpha=alpha).solution
+    return atoms.astype(np.float64), float(np.mean(codes != 0))
 
 
 def _is_exact(sharp: Sharpened) -> bool:
@@ -458,6 +331,6 @@ def turned(
     head = X[:: max(1, len(X) // _ENOUGH_ROWS)]
     threshold = start_threshold(head @ atoms.T.astype(X.dtype))
     found, density = procrustes(X, atoms, threshold, max_iter=max_iter, tol=tol)
-    if _is_sparser(X, found.T, atoms.T):
+    if is_sparser(X, found.T, atoms.T):
         return found, density
     return atoms, None

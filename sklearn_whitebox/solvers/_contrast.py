@@ -15,6 +15,8 @@ Array = NDArray[Any]
 _BLOCK_ENTRIES = 2**17
 # Iterations after which Newton's steps are damped.
 _PATIENCE = 40
+# Rows that correlations of squared codes are taken from.
+_ENOUGH_ROWS = 2000
 
 
 def row_blocks(X: Array) -> list[Array]:
@@ -122,3 +124,61 @@ def huber_rotation(
         if np.sqrt(max(0.0, 2 - 2 * float(cosines.min()))) <= tol:
             return A, curve, True
     return A, curve, False
+
+
+def untangled(X: Array, A: Array) -> Array | None:
+    """Turn pairs of atoms that look like the sum and the difference of two atoms.
+
+    Such a pair is a saddle point of every norm that favours sparse codes, at which a
+    fixed point may end. The squares of its codes are correlated, while those of
+    independent codes are not.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_components)
+        White samples.
+    A : ndarray of shape (n_components, n_components)
+        Rotation.
+
+    Returns
+    -------
+    turned : ndarray of shape (n_components, n_components) or None
+        Rotation with disjoint pairs turned by 45 degrees, if there are any.
+    """
+    rows = X[:: max(1, len(X) // _ENOUGH_ROWS)]
+    squares = np.square(rows @ A.T)
+    squares -= squares.mean(axis=0)
+    gram = np.asarray(squares.T @ squares, dtype=np.float64) / len(rows)
+    variance = np.maximum(np.diag(gram), np.finfo(np.float32).tiny)
+    np.fill_diagonal(gram, 0)
+    correlation = gram / np.sqrt(np.outer(variance, variance))
+    # The variance of the squares of unit codes is their excess kurtosis plus two.
+    expected = 1 - 2 / np.maximum(np.minimum(variance[:, None], variance), 2)
+    score = correlation - np.maximum(0.5 * expected, 5 / np.sqrt(len(rows)))
+    turned = A.copy()
+    while score.max() > 0:
+        i, j = np.unravel_index(np.argmax(score), score.shape)
+        turned[i] = (A[i] + A[j]) * np.sqrt(0.5)
+        turned[j] = (A[i] - A[j]) * np.sqrt(0.5)
+        score[[i, j]] = -1
+        score[:, [i, j]] = -1
+    return None if np.array_equal(turned, A) else turned
+
+
+def inverse_root(X: Array) -> Array:
+    """Compute the inverse root of the second moment of nearly white samples.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        Samples.
+
+    Returns
+    -------
+    root : ndarray of shape (n_features, n_features)
+        Symmetric matrix.
+    """
+    moment = np.asarray(X.T @ X, dtype=np.float64) / len(X)
+    values, vectors = np.linalg.eigh(moment)
+    floor = np.finfo(X.dtype).eps * max(float(values[-1]), 1e-30)
+    return np.asarray(vectors / np.sqrt(np.maximum(values, floor)) @ vectors.T)

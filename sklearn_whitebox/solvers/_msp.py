@@ -1,6 +1,5 @@
-"""Complete dictionary learning: matching, stretching and projection."""
+"""Complete dictionary learning: rotate white samples, then threshold their codes."""
 
-import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -8,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_whitebox._threads import SMALL_WORK, serial_blas
 from sklearn_whitebox.solvers._atoms import order_atoms, unit_rows
 from sklearn_whitebox.solvers._complete_search import (
     Rotated,
@@ -19,6 +17,7 @@ from sklearn_whitebox.solvers._complete_search import (
 )
 from sklearn_whitebox.solvers._result import SolverResult
 from sklearn_whitebox.solvers._rotations import haar_orthogonal, polar_factor
+from sklearn_whitebox.solvers._sparsity import maximize_sparsity, threads_for
 
 __all__ = [
     "haar_orthogonal",
@@ -29,121 +28,14 @@ __all__ = [
 
 # Directions with less than this share of the largest second moment are rounding,
 # and with less than that, noise rather than mixtures of atoms.
-_RANK_FLOOR = 1e-10
+_RANK_FLOOR = 1e-12
 _NOISE_FLOOR = 1e-5
 # Rows that moments of the codes are taken from.
 _ENOUGH_ROWS = 5000
-# Work below which BLAS does not start threads.
-_TINY_WORK = 1e7
 # Iterations of a search that may be in vain.
 _TRIAL = 50
 
 Array = NDArray[Any]
-
-
-def maximize_sparsity(
-    X: Array,
-    *,
-    power: int = 3,
-    objective: str = "lp",
-    max_iter: int = 200,
-    tol: float = 1e-6,
-    init: Array | None = None,
-    generator: np.random.Generator | None = None,
-    callback: Callable[[int, float], Any] | None = None,
-) -> SolverResult:
-    r"""Find the rotation in which the samples are sparsest.
-
-    Maximises :math:`\tfrac1p \|XA^\top\|_p^p` over orthogonal A. On the sphere, vectors
-    with a large p-norm are sparse ones. Each iteration matches, stretches and projects,
-
-    .. math:: Z = XA^\top, \quad G = (\operatorname{sign}(Z)|Z|^{p-1})^\top X, \quad
-        A \leftarrow \operatorname{polar}(G),
-
-    and never lowers the objective: it maximises the linearisation of a convex function.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples, n_features)
-        Samples that are sparse in some orthonormal basis, up to noise.
-    power : {3, 4}, default=3
-        The p of the norm. 3 needs fewer samples, 4 fewer iterations.
-    objective : {"lp", "kurtosis"}, default="lp"
-        ``"kurtosis"`` takes :math:`\pm(\|Z\|_4^4 - 3 \sum \mathrm{E}[z^2]^2)`, whose
-        fixed points include sub-Gaussian sources; it asks for white samples.
-    max_iter : int, default=200
-        Most iterations.
-    tol : float, default=1e-6
-        Stop when A changes by at most this per row, in Frobenius norm over √d, or when
-        the objective rises twice in a row by less than a hundredth of this share.
-    init : ndarray of shape (n_features, n_features), default=None
-        Orthogonal start; None draws one uniformly.
-    generator : numpy.random.Generator, default=None
-        Source of the start; None is ``numpy.random.default_rng(0)``.
-    callback : callable, default=None
-        Called as ``callback(iteration, objective)``; stops the loop if it returns True.
-
-    Returns
-    -------
-    result : SolverResult
-        The solution is A, an ndarray of shape (n_features, n_features), one atom per
-        row.
-
-    Raises
-    ------
-    ValueError
-        If `power` or `objective` is unknown.
-
-    Notes
-    -----
-    Costs 4nd² + O(d³) per iteration. About d² samples are needed [1]_.
-
-    References
-    ----------
-    .. [1] Zhai, Yang, Liao, Wright, Ma (2020). Complete dictionary learning via
-       ℓ4-norm maximization over the orthogonal group. JMLR 21.
-    .. [2] Shen, Xue, Zhang, Letaief, Lau (2020). Complete dictionary learning via
-       ℓp-norm maximization. UAI.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> X = np.eye(3)[[0, 1, 2, 0, 1, 2]] * np.arange(1, 7)[:, None]
-    >>> A = maximize_sparsity(X).solution
-    >>> np.abs(A).max(axis=1).round(6)
-    array([1., 1., 1.])
-    """
-    if power not in (3, 4) or objective not in ("lp", "kurtosis"):
-        raise ValueError(
-            f"power={power!r} must be 3 or 4 and objective={objective!r} must be 'lp' "
-            "or 'kurtosis'."
-        )
-    n_features = X.shape[1]
-    if init is None:
-        init = haar_orthogonal(n_features, generator or np.random.default_rng(0))
-    A = np.asarray(init, dtype=X.dtype)
-    enough = max(tol, 4 * float(np.finfo(X.dtype).eps)) * np.sqrt(n_features)
-    flat = max(0.01 * tol, float(np.finfo(X.dtype).eps))
-    curve: list[float] = []
-    converged = False
-    n_iter = quiet = 0
-    # A power of the scale of the data must neither overflow nor vanish.
-    X = X / (np.sqrt(np.mean(X * X)) or 1.0)
-    with _threads_for(X):
-        for n_iter in range(1, max_iter + 1):
-            G, value = _stretch(X, A, power, objective)
-            curve.append(value)
-            previous, A = A, polar_factor(G)
-            change = _change(A, previous)
-            if callback is not None and callback(n_iter - 1, value):
-                break
-            # Near a maximum the objective moves with the square of the rotation.
-            rise = abs(value - curve[-2]) if len(curve) > 1 else np.inf
-            quiet = quiet + 1 if rise <= flat * abs(value) else 0
-            if change <= enough or quiet >= 2:
-                converged = True
-                break
-    return SolverResult(A, n_iter=n_iter, converged=converged, objective=curve)
 
 
 def learn_complete_dictionary(
@@ -214,9 +106,10 @@ def learn_complete_dictionary(
         smallest second moment along kept principal directions; ``excess_kurtosis``, the
         mean over atoms of the excess kurtosis of the codes, which is near 0 for samples
         that look Gaussian; ``density``, the share of codes that are not zero, up to
-        noise; and ``is_refined``, whether the refinement was kept. The objective is
-        that of the best start, on the rows that the rotation uses: what
-        :func:`maximize_sparsity` maximises, or minus the mean Huber norm.
+        noise; ``is_refined``, whether a refinement was kept; and ``is_exact``, whether
+        the codes that should be zero vanish with it. The objective is that of the best
+        start, on the rows that the rotation uses: what :func:`maximize_sparsity`
+        maximises, or minus the mean Huber norm.
 
     Raises
     ------
@@ -256,7 +149,7 @@ def learn_complete_dictionary(
         generator=generator or np.random.default_rng(0),
         callback=callback,
     )
-    with _threads_for(X):
+    with threads_for(X):
         X = _moderate(X)
         basis, values, rank = _principal_directions(X, n_components)
         is_regular = bool(values[-1] >= _NOISE_FLOOR * values[0])
@@ -283,6 +176,7 @@ def learn_complete_dictionary(
         # That of Bernoulli-Gaussian codes with the same kurtosis.
         "density": min(1.0, 3 / (3 + kurtosis)) if density is None else density,
         "is_refined": density is not None,
+        "is_exact": outcome.is_exact,
     }
     return SolverResult(
         solution,
@@ -397,27 +291,6 @@ class _Search:
         return Rotated(transform, best.objective, best.converged)
 
 
-def _stretch(X: Array, A: Array, power: int, objective: str) -> tuple[Array, float]:
-    """Gradient of the objective with respect to A, per sample, and its value."""
-    n_samples = len(X)
-    Z = X @ A.T  # (n, d)
-    if objective == "kurtosis":
-        variance = np.mean(Z * Z, axis=0)
-        G = (Z**3).T @ X / n_samples - 3 * variance[:, None] * A
-        return G, float(np.sum(np.mean(Z**4, axis=0) - 3 * variance**2))
-    stretched = Z * np.abs(Z) if power == 3 else Z * Z * Z
-    value = float(np.vdot(stretched, Z)) / (power * n_samples)
-    return stretched.T @ X / n_samples, value
-
-
-def _threads_for(X: Array) -> contextlib.AbstractContextManager[None]:
-    """Keep BLAS to one thread where a product is too small for two."""
-    work = X.shape[0] * X.shape[1] ** 2
-    if work < _TINY_WORK or work > SMALL_WORK:
-        return contextlib.nullcontext()
-    return serial_blas()
-
-
 def _moderate(X: Array) -> Array:
     """Scale samples by a power of two so that no power of them over- or underflows."""
     largest = float(max(X.max(), -X.min()))
@@ -447,9 +320,3 @@ def _excess_kurtosis(codes: Array) -> float:
         return 0.0
     squares = np.square(codes[:, used]) / variance[used]
     return float(np.mean(np.square(squares)) - 3.0)
-
-
-def _change(A: Array, previous: Array) -> float:
-    """Distance between two rotations whose rows may have changed sign."""
-    signs = np.sign(np.einsum("ij,ij->i", A, previous))
-    return float(np.linalg.norm(A - np.where(signs < 0, -1, 1)[:, None] * previous))

@@ -9,7 +9,7 @@ from sklearn_whitebox.solvers import (
     learn_complete_dictionary,
     maximize_sparsity,
 )
-from sklearn_whitebox.solvers._complete_search import untangled
+from sklearn_whitebox.solvers._contrast import untangled
 from sklearn_whitebox.solvers._rotations import polar_factor
 
 
@@ -109,6 +109,7 @@ def test_twenty_samples_per_atom_are_enough_without_noise(density, oblique):
     assert result.converged
     assert 1 - dictionary_recovery(found["components"], D).min_cosine < 1e-8
     assert found["is_refined"]
+    assert found["is_exact"]
     assert found["density"] == pytest.approx(density, abs=0.01)
 
 
@@ -198,6 +199,14 @@ def test_one_or_two_features_work(n_features):
     X = np.random.default_rng(0).standard_normal((50, n_features))
     components = learn_complete_dictionary(X).solution["components"]
     np.testing.assert_allclose(np.linalg.norm(components, axis=1), 1)
+
+
+def test_noise_is_told_from_exact_codes():
+    X, _ = planted(15, 3000, 0.2, noise=0.05)
+    solution = learn_complete_dictionary(X, tol=1e-3).solution
+    assert solution["is_refined"]
+    assert not solution["is_exact"]
+    assert solution["density"] == pytest.approx(0.2, abs=0.02)
 
 
 @pytest.mark.parametrize(
