@@ -158,7 +158,7 @@ class LearnedSparseEncoder(
     Notes
     -----
     With n samples, T layers, k atoms and d features a pass costs O(n T k d) time, times
-    k/d for ``"free"``; memory is that of a float32 copy of the samples, of T k d
+    k/d for ``"free"``; memory is that of two float32 copies of the samples, of T k d
     weights, three times, and of the codes of a batch after every layer. `transform`
     costs O(n T k d) and computes in the floating type of its input. Training is bitwise
     reproducible for a given `random_state` on one machine with one number of threads.
@@ -448,7 +448,8 @@ class LearnedSparseEncoder(
             )
 
     def _train(self, X, generator, progress):
-        inputs = (X / self.scale_).astype(np.float32)
+        inputs = np.empty(X.shape, dtype=np.float32)
+        np.divide(X, self.scale_, out=inputs, casting="same_kind")
         kept, held_out = self._split(len(X), generator)
         steps = -(-len(kept) // self.batch_size)
         work = 3 * self._work(min(self.batch_size, len(kept)))
@@ -466,7 +467,7 @@ class LearnedSparseEncoder(
         def part(rows):
             return tensor[rows], None if targets is None else targets[rows]
 
-        training, wanted = part(kept)
+        training, wanted = (tensor, targets) if held_out is None else part(kept)
         try:
             with torch_threads(work):
                 return train_sparse_encoder(

@@ -139,11 +139,11 @@ class SparseAutoencoder(
 
     Notes
     -----
-    With n rows, k atoms and d features a pass costs O(n k d) time. Memory is that of a
-    float32 copy of the rows, of 8 k d numbers, and of the codes of a batch; `transform`
-    needs the codes of 1024 rows besides its result. It computes in the floating type of
-    its input, each row by itself. Training is bitwise reproducible for a given
-    `random_state` on one machine with one number of threads.
+    With n rows, k atoms and d features a pass costs O(n k d) time. Memory is that of
+    two float32 copies of the rows, of 8 k d numbers, and of the codes of a batch;
+    `transform` needs the codes of 1024 rows besides its result. It computes in the
+    floating type of its input, each row by itself. Training is bitwise reproducible for
+    a given `random_state` on one machine with one number of threads.
 
     References
     ----------
@@ -431,7 +431,7 @@ class SparseAutoencoder(
             with torch_threads(work):
                 result = train_autoencoder(
                     module,
-                    to_tensor(self._scaled(X).astype(np.float32), device=device),
+                    to_tensor(self._scaled(X, np.float32), device=device),
                     remembered,
                     settings,
                     batch_size=self.batch_size,
@@ -462,8 +462,12 @@ class SparseAutoencoder(
             return self.dead_after
         return max(5 * n_samples, _STREAM_PATIENCE if stream else 1)
 
-    def _scaled(self, X):
-        return ((X - self.center_) / self.scale_).astype(X.dtype, copy=False)
+    def _scaled(self, X, dtype):
+        # The centre is in double precision, in which a copy of all rows is too large.
+        out = np.empty(X.shape, dtype=dtype)
+        for block in blocks_of(len(X)):
+            out[block] = (X[block] - self.center_) / self.scale_
+        return out
 
     def _make_module(self, dtype):
         decoder = to_tensor(self.weights_["decoder"], dtype=dtype)
@@ -479,7 +483,7 @@ class SparseAutoencoder(
         device = inference_device(self.device, work=work * len(X))
         module = module.to(device)
         for block in blocks_of(len(X)):
-            rows = to_tensor(self._scaled(X[block]), device=device)
+            rows = to_tensor(self._scaled(X[block], X.dtype), device=device)
             with torch_threads(work * min(len(X), BLOCK)), torch.no_grad():
                 codes = module.activate(module.correlate(rows)).cpu().numpy()
             yield block, (codes * self.scale_).astype(X.dtype, copy=False)
