@@ -146,9 +146,12 @@ def draw_complete(report, axes):
                         color="tab:olive" if "cube" in name else colour(name),
                         label=f"{name}, density {density}",
                     )
+            ax.minorticks_off()
             ax.set(
                 xlabel="samples per dimension",
                 title=f"{d} atoms, noise {noise:g}",
+                xticks=(20, 100, 400),
+                xticklabels=(20, 100, 400),
                 ylabel="$1 - \\|\\hat D D^T\\|_4^4 / d$",
             )
     for number, place in enumerate((0, 3)):
