@@ -119,7 +119,7 @@ def draw_learning(report, axes):
             ylabel="objective, held-out patches",
             title=task,
         )
-        ax.legend(fontsize=6)
+        ax.legend(fontsize=6, loc="upper right")
 
 
 def draw_complete(report, axes):

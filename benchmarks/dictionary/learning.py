@@ -108,6 +108,8 @@ def learners(X, alpha, seed, quick, tuned):
     init = start_of(X, seed)
     x, start = X.astype(np.float32), init.astype(np.float32)
     shares = (0.5, 1, 3) if quick else (0.03, 0.06, 0.12, 0.25, 0.5, 1, 2, 4)
+    if not (quick or tuned):  # fewer patches
+        shares = (*shares, 8)
     steps = (20, 80) if quick else (10, 30, 100, 300, 800 if tuned else 400)
     runs = {
         "SparseDictionaryLearner float32": lambda: ours(x, start, alpha, seed, shares),
@@ -167,6 +169,9 @@ def run(quick, seeds):
     sizes = (5000, 2000) if quick else (100_000, 10_000)
     others = (30_000, 10_000)
     tasks = dict(list(TASKS.items())[:1]) if quick else TASKS
+    for dtype in (np.float32, np.float64):  # compiles
+        X, _ = patches(("flower",), 1000, 10, dtype=dtype)
+        list(ours(X, start_of(X, 0), 0.1, 0, (1,)))
     rows, summary = [], []
     for i, (name, (images, size, alpha)) in enumerate(tasks.items()):
         for seed in seeds:
