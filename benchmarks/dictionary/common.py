@@ -41,7 +41,7 @@ def summarise(rows, by):
     for group, members in groups.items():
         line = dict(zip(by, group, strict=True))
         for key, value in members[0].items():
-            if key in by or key == "seed" or isinstance(value, str | list):
+            if key in by or key in ("seed", "fold") or isinstance(value, str | list):
                 continue
             found = [member[key] for member in members if member[key] is not None]
             middle = statistics.median if "seconds" in key else statistics.fmean

@@ -181,7 +181,7 @@ def draw_planted(report, axes):
     axes[1].set(
         xscale="log", xlabel="CPU seconds", ylabel="share found, mean over noises"
     )
-    axes[1].legend(fontsize=6)
+    axes[1].legend(fontsize=6, loc="center left", bbox_to_anchor=(1, 0.5))
 
 
 def draw_denoising(report, axes):
