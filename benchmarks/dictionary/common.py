@@ -1,8 +1,10 @@
 """Timing, interleaving and summaries shared by the questions of this benchmark."""
 
+import contextlib
 import json
 import statistics
 import time
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -75,12 +77,22 @@ def rounded(value):
     return value.item() if isinstance(value, np.generic) else value
 
 
+def peer_versions():
+    """Look up which peers are installed."""
+    found = {}
+    for package in ("spams-bin", "dictlearn", "ksvd"):
+        with contextlib.suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
+
+
 def write(name, report, folder, **about):
     """Write the answer to one question, with versions and machine."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     report = {"question": name, "threads": 1, **about, **report}
     report["environment"] = environment()
+    report["environment"]["versions"] |= peer_versions()
     path = folder / f"{name}.json"
     text = json.dumps(rounded(report), indent=1)
     path.write_text(text + "\n")

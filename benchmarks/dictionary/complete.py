@@ -45,7 +45,7 @@ def _plain(X, seed, power=4):
 
 
 def _fast_ica(X, seed, fun):
-    model = FastICA(fun=fun, whiten_solver="eigh", max_iter=300, random_state=seed)
+    model = FastICA(fun=fun, whiten_solver="eigh", max_iter=200, random_state=seed)
     return model.fit(X).mixing_.T
 
 

@@ -110,7 +110,7 @@ def learners(X, alpha, seed, quick, tuned):
     shares = (0.5, 1, 3) if quick else (0.03, 0.06, 0.12, 0.25, 0.5, 1, 2, 4)
     if not (quick or tuned):  # fewer patches
         shares = (*shares, 8)
-    steps = (20, 80) if quick else (10, 30, 100, 300, 800 if tuned else 400)
+    steps = (20, 80) if quick else (10, 30, 100, 300, *([600] if tuned else []))
     runs = {
         "SparseDictionaryLearner float32": lambda: ours(x, start, alpha, seed, shares),
         # A batch of 1024 does as well, float32 takes thrice as long.
@@ -167,7 +167,7 @@ def compare(name, rows):
 def run(quick, seeds):
     warnings.simplefilter("ignore", ConvergenceWarning)
     sizes = (5000, 2000) if quick else (100_000, 10_000)
-    others = (30_000, 10_000)
+    others = (30_000, 5000)
     tasks = dict(list(TASKS.items())[:1]) if quick else TASKS
     for dtype in (np.float32, np.float64):  # compiles
         X, _ = patches(("flower",), 1000, 10, dtype=dtype)

@@ -33,7 +33,7 @@ def _ksvd(X, seed):
 
 
 def _mini_batch(X, seed, alpha):
-    return peers.sklearn_learner(K, alpha, seed, max_iter=50).fit(X).components_
+    return peers.sklearn_learner(K, alpha, seed).fit(X).components_
 
 
 def _batch(X, seed, alpha):
