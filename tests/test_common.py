@@ -7,7 +7,9 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklearn_whitebox import (
     CRATEClassifier,
+    LearnedSparseEncoder,
     RateReductionEmbedding,
+    SparseAutoencoder,
     SparseDictionaryLearner,
     SubspaceClusterer,
     estimators,
@@ -25,9 +27,20 @@ INSTANCES = [
         early_stopping=True,
         n_iter_no_change=5,
     ),
+    LearnedSparseEncoder(max_iter=5),
+    LearnedSparseEncoder(
+        n_layers=3, form="free", loss="supervised", max_iter=5, early_stopping=True
+    ),
+    LearnedSparseEncoder(
+        n_layers=3, form="analytic", positive_code=True, safeguard=True, max_iter=5
+    ),
     RateReductionEmbedding(),
     RateReductionEmbedding(max_iter=2, hidden_layer_sizes=(4,)),
     RateReductionEmbedding(encoder="linear", max_iter=2, batch_size=None),
+    SparseAutoencoder(max_iter=20),
+    SparseAutoencoder(activation="relu", max_iter=20),
+    # One active latent, since a check asks for one component.
+    SparseAutoencoder(5, n_active=1, center="mean", max_iter=5),
     SparseDictionaryLearner(),
     SparseDictionaryLearner(fit_algorithm="msp", whiten=False),
     SparseDictionaryLearner(fit_algorithm="online", max_iter=20),

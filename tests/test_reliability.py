@@ -22,7 +22,9 @@ from threadpoolctl import threadpool_info
 
 from sklearn_whitebox import (
     CRATEClassifier,
+    LearnedSparseEncoder,
     RateReductionEmbedding,
+    SparseAutoencoder,
     SparseDictionaryLearner,
     SubspaceClusterer,
 )
@@ -36,6 +38,19 @@ ESTIMATORS = {
     ),
     "dictionary_online": lambda: SparseDictionaryLearner(
         8, fit_algorithm="online", max_iter=5, random_state=0
+    ),
+    "dictionary_ksvd": lambda: SparseDictionaryLearner(
+        8, fit_algorithm="ksvd", max_iter=5, random_state=0
+    ),
+    "learned_encoder": lambda: LearnedSparseEncoder(
+        n_layers=3, max_iter=3, random_state=0
+    ),
+    "learned_encoder_safeguarded": lambda: LearnedSparseEncoder(
+        n_layers=3, form="analytic", safeguard=True, max_iter=3, random_state=0
+    ),
+    "autoencoder_topk": lambda: SparseAutoencoder(max_iter=3, random_state=0),
+    "autoencoder_relu": lambda: SparseAutoencoder(
+        activation="relu", max_iter=3, random_state=0
     ),
     "embedding": lambda: RateReductionEmbedding(3, max_iter=3, random_state=0),
     "clusterer_elastic_net": lambda: SubspaceClusterer(
@@ -124,7 +139,7 @@ def test_number_of_jobs_does_not_change_the_result(make, data, n_jobs):
         pytest.skip("has no n_jobs")
     # Several blocks of rows, else there is nothing to share out.
     rng = np.random.default_rng(0)
-    X = np.tile(data[0], (8, 1)) + 0.3 * rng.normal(size=(1200, 4))
+    X = np.tile(data[0], (8, 1)) + 0.3 * rng.laplace(size=(1200, 4))
     y = np.tile(data[1], 8)
     alone = apply(estimator.fit(X, y), X)
     together = apply(make().set_params(n_jobs=n_jobs).fit(X, y), X)

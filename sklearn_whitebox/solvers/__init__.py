@@ -1,5 +1,14 @@
 """Iterative algorithms: arrays and settings in, a result out."""
 
+from sklearn_whitebox.solvers._autoencoder import (
+    AutoencoderMemory,
+    AutoencoderResult,
+    AutoencoderSettings,
+    autoencoder_step,
+    geometric_median,
+    revive_latents,
+    train_autoencoder,
+)
 from sklearn_whitebox.solvers._copies import (
     distinct_rows,
 )
@@ -70,19 +79,28 @@ from sklearn_whitebox.solvers._train import (
     TrainSettings,
     train,
 )
+from sklearn_whitebox.solvers._unrolled import (
+    shuffled_batches,
+    train_sparse_encoder,
+)
 
 __all__ = [
+    "AutoencoderMemory",
+    "AutoencoderResult",
+    "AutoencoderSettings",
     "DictionaryStatistics",
     "SolverResult",
     "TrainResult",
     "TrainSettings",
     "affinity_from_codes",
+    "autoencoder_step",
     "cut_graph",
     "disjoint_pursuits",
     "distinct_rows",
     "elastic_net_gram",
     "elastic_net_self_expression",
     "fit_subspaces",
+    "geometric_median",
     "graph_components",
     "haar_orthogonal",
     "lasso_encode",
@@ -100,10 +118,14 @@ __all__ = [
     "online_step",
     "pivoted_qr_labels",
     "refine_by_coding_length",
+    "revive_latents",
     "self_express",
+    "shuffled_batches",
     "spectral_embedding",
     "stream_step",
     "subspace_residuals",
     "train",
+    "train_autoencoder",
+    "train_sparse_encoder",
     "update_dictionary",
 ]

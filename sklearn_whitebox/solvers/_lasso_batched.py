@@ -90,6 +90,10 @@ def lasso_encode_batched(
     ValueError
         If shapes, dtypes or devices do not agree or `alpha` is negative.
 
+    See Also
+    --------
+    lasso_encode : On the CPU, sample by sample.
+
     Notes
     -----
     A proximal step costs O(k²) per sample and a system with s unknowns O(s³), in memory
@@ -98,10 +102,6 @@ def lasso_encode_batched(
     still do by :func:`lasso_encode`. The code of a sample does not depend on the others
     but for rounding. The host waits for the device a few times per round of steps.
     Products must be of full precision, as is torch's default, for the gap to be one.
-
-    See Also
-    --------
-    lasso_encode : On the CPU, sample by sample.
 
     References
     ----------

@@ -270,7 +270,6 @@ class _Coder:
             n_iter = max(n_iter, more)
         return n_iter, gaps
 
-
     def _correlate(self, X: Array) -> Array:
         """Multiply with all atoms, in products of always the same size.
 
