@@ -11,6 +11,7 @@ from sklearn_whitebox.solvers._atoms import unit_rows
 from sklearn_whitebox.solvers._contrast import (
     huber_rotation,
     inverse_root,
+    is_sparse,
     untangled,
 )
 from sklearn_whitebox.solvers._lasso_encode import lasso_encode
@@ -24,16 +25,18 @@ from sklearn_whitebox.solvers._refine import (
 )
 from sklearn_whitebox.solvers._refine_checked import (
     SINGLE,
-    is_regular,
+    has_outliers,
     is_sparser,
     refined,
 )
-from sklearn_whitebox.solvers._rotations import polar_factor
+from sklearn_whitebox.solvers._rotations import haar_orthogonal, polar_factor
 
 Array = NDArray[Any]
 
 # The refinement takes over from the rotation once no atom moves by more than this.
 _HANDOVER = 1e-2
+# It sees at least so many rows, or all.
+_FEWEST = 1000
 # Rows that the sparsity of codes is measured on.
 _ENOUGH_ROWS = 2000
 # Growth of the variance of noise, in linear codes, from which atoms are so oblique that
@@ -112,7 +115,7 @@ def rotate(
         The rotation.
     """
     n_samples, k = X.shape
-    enough = max(40 * k, k * k // 2)
+    enough = max(_FEWEST, 40 * k, k * k // 2)
     stages = [(X, np.eye(k), max(tol, _HANDOVER) if refine else tol, max_iter)]
     if n_samples > 1.5 * enough:
         chosen = X[generator.choice(n_samples, enough, replace=False)]
@@ -144,6 +147,21 @@ def rotate(
                 white, start, max_iter=most, tol=enough_change, callback=callback
             )
             curve = curve + more
+        if found.converged and not is_sparse(white, A):
+            # Newton's step also ends where codes are least sparse.
+            start = haar_orthogonal(X.shape[1], generator)
+            other = huber_rotation(
+                white,
+                start,
+                max_iter=most,
+                tol=enough_change,
+                callback=callback,
+                first=len(found.objective) + len(curve),
+                patience=0,
+            )
+            if other[1][-1] > curve[-1]:
+                A, found.converged = other[0], other[2]
+            curve = curve + other[1]
         found.transform = whitening @ A.T.astype(np.float64)
         found.objective += curve
         starts = [A]
@@ -152,6 +170,19 @@ def rotate(
             found.saw_all = rows is X
             if found.sharpened is not None:
                 break
+        left = max_iter - len(found.objective)
+        if refine and rows is X and tol < enough_change and left > 0:
+            A, curve, found.converged = huber_rotation(
+                X,
+                A,
+                max_iter=left,
+                tol=tol,
+                callback=callback,
+                first=len(found.objective),
+                patience=0,
+            )
+            found.transform = A.T.astype(np.float64)
+            found.objective += curve
     return found
 
 
@@ -205,7 +236,7 @@ def refined_atoms(
         if not oblique:
             return polar_factor(atoms), None, False
         raw = thresholded(single, transform)
-        if found.converged and _noise_grows(single, atoms, raw):
+        if found.converged and _noise_grows(single, atoms, raw, transform):
             return *_coded_atoms(single, atoms, raw, roots, generator), False
         return atoms, None, False
     density = float(1 - sharp.share.mean())
@@ -215,14 +246,14 @@ def refined_atoms(
     if not sharp.is_noisy:
         if tol < SINGLE and X is not single:
             sharp = refined(X, transform, sharp, max_iter=max_iter, tol=tol) or sharp
-    elif _noise_grows(single, atoms_of(sharp.transform, roots), sharp):
+    elif _noise_grows(single, atoms_of(sharp.transform, roots), sharp, transform):
         atoms = atoms_of(transform, roots)
         return *_coded_atoms(single, atoms, sharp, roots, generator), False
     else:
-        polished = polish(single, sharp)
-        if is_regular(polished.transform):
-            sharp = polished
-            density = float(1 - sharp.share.mean())
+        sharp = polish(single, sharp)
+        if not is_sparser(single, sharp.transform, transform):
+            return atoms_of(transform, roots), None, False
+        density = float(1 - sharp.share.mean())
     return atoms_of(sharp.transform, roots), density, _is_exact(sharp)
 
 
@@ -292,17 +323,18 @@ def _is_exact(sharp: Sharpened) -> bool:
     return bool(sharp.variance.max() <= _EXACT)
 
 
-def _noise_grows(X: Array, atoms: Array, sharp: Sharpened) -> bool:
+def _noise_grows(X: Array, atoms: Array, sharp: Sharpened, transform: Array) -> bool:
     """Whether noise in linear codes harms oblique atoms more than sampling does.
 
     Least squares on codes with noise of variance v is biased by about v, and has a
-    standard error of about the root of v k / n.
+    standard error of about the root of v k / n. Codes by the rotation must be sparse.
     """
     inverse = np.linalg.inv(atoms)
     growth = float(np.mean(np.sum(inverse * inverse, axis=0)))
     n_samples, k = X.shape
     noise = float(np.mean(sharp.variance / np.sum(sharp.transform**2, axis=0)))
-    return growth > _GROWTH and noise > 0.25 * k / n_samples
+    is_large = growth > _GROWTH and noise > 0.25 * k / n_samples
+    return is_large and has_outliers(X, transform)
 
 
 def turned(

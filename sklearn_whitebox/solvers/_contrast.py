@@ -60,6 +60,7 @@ def huber_rotation(
     tol: float,
     callback: Callable[[int, float], Any] | None = None,
     first: int = 0,
+    patience: int = _PATIENCE,
 ) -> tuple[Array, list[float], bool]:
     r"""Rotate white samples until the Huber norm of their codes is stationary.
 
@@ -71,8 +72,9 @@ def huber_rotation(
         - \mathrm{E}[g(Z)^\top X]),
 
     Newton's on the orthogonal group if the codes are independent and white. Where they
-    are not, it may cycle. After 40 iterations the mean of g' therefore moves to its
-    bound, one, with which no step raises the norm.
+    are not, it may cycle, or end where codes are less sparse than normal ones. After
+    some iterations the mean of g' therefore moves to its bound, one, with which no step
+    raises the norm.
 
     Parameters
     ----------
@@ -88,6 +90,8 @@ def huber_rotation(
         Called as ``callback(iteration, objective)``; stops the loop if it returns True.
     first : int, default=0
         Number of the first iteration for the callback.
+    patience : int, default=40
+        Iterations before the mean of g' starts to move; 0 takes its bound at once.
 
     Returns
     -------
@@ -114,7 +118,8 @@ def huber_rotation(
         # The products of codes and clipped codes are on the diagonal of GA'.
         curve.append(0.5 * energy / n_samples - float(np.vdot(G, A)))
         previous = A
-        damping = min(1.0, max(0.0, (n_iter - _PATIENCE) / _PATIENCE))
+        late = n_iter - patience
+        damping = min(1.0, max(0.0, late / patience)) if patience > 0 else 1.0
         curvature = inside / n_samples
         curvature += damping * (1 - curvature)
         A = polar_factor(curvature.astype(A.dtype)[:, None] * A - G)
@@ -163,6 +168,28 @@ def untangled(X: Array, A: Array) -> Array | None:
         score[[i, j]] = -1
         score[:, [i, j]] = -1
     return None if np.array_equal(turned, A) else turned
+
+
+def is_sparse(X: Array, A: Array) -> bool:
+    """Tell whether no atom's codes are less sparse than a normal variable.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_components)
+        White samples.
+    A : ndarray of shape (n_components, n_components)
+        Rotation.
+
+    Returns
+    -------
+    is_sparse : bool
+        Whether the Huber norm of no code could fall by turning it into a normal one, up
+        to sampling error.
+    """
+    rows = X[:: max(1, len(X) // _ENOUGH_ROWS)]
+    Z = rows @ A.T
+    excess = np.mean(np.abs(Z) < 1, axis=0) - np.mean(np.clip(Z, -1, 1) * Z, axis=0)
+    return bool(excess.min() > -2 / np.sqrt(len(rows)))
 
 
 def inverse_root(X: Array) -> Array:

@@ -13,6 +13,10 @@ Array = NDArray[Any]
 SINGLE = 1e-6
 # Codes of two atoms with a larger cosine belong to one atom found twice.
 _TWICE = 0.9
+# Mean excess kurtosis from which codes are worth refining.
+_OUTLIERS = 0.3
+# Codes are sparser if their spread is less than this share of the other's.
+_SPARSER = 0.999
 # Rows that the sparsity of codes is measured on.
 _ENOUGH_ROWS = 2000
 # Atoms are stuck whose small codes have more than this share of the variance that the
@@ -53,6 +57,8 @@ def refined(
     tol = max(tol, SINGLE if X.dtype == np.float32 else 1e-14)
     first = transform if start is None else start.transform
     threshold = None if start is None else start.threshold
+    if start is None and not has_outliers(X, transform):
+        return None
     try:
         found = sharpen(X, first, threshold=threshold, max_iter=max_iter, tol=tol)
         for _ in range(_MAX_RELEASED):
@@ -80,6 +86,29 @@ def _released(X: Array, found: Sharpened, stuck: Array) -> tuple[Array, Array]:
     return T, threshold
 
 
+def has_outliers(X: Array, transform: Array) -> bool:
+    """Tell whether codes have heavier tails than normal ones.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_components)
+        Samples; at most about 2000 rows are used.
+    transform : ndarray of shape (n_components, n_components)
+        Matrix that takes samples to codes.
+
+    Returns
+    -------
+    has_outliers : bool
+        Whether there is something to threshold.
+    """
+    rows = X[:: max(1, len(X) // _ENOUGH_ROWS)]
+    squares = np.square(rows @ transform.astype(X.dtype))
+    energy = np.mean(squares, axis=0)
+    fourth = np.mean(squares * squares, axis=0)
+    ratio = fourth / np.where(energy > 0, energy * energy, 1)
+    return bool(np.mean(ratio) > 3 + _OUTLIERS)
+
+
 def is_sparser(X: Array, transform: Array, reference: Array) -> bool:
     """Tell whether codes are sparser than the reference, and no two the same.
 
@@ -101,7 +130,7 @@ def is_sparser(X: Array, transform: Array, reference: Array) -> bool:
         return False
     rows = X[:: max(1, len(X) // _ENOUGH_ROWS)]
     spreads = [_spread(rows @ T.astype(X.dtype)) for T in (transform, reference)]
-    return spreads[0] < spreads[1]
+    return spreads[0] < _SPARSER * spreads[1]
 
 
 def is_regular(transform: Array) -> bool:
