@@ -159,9 +159,8 @@ def rotate(
                 first=len(found.objective) + len(curve),
                 patience=0,
             )
-            if other[1][-1] > curve[-1]:
-                A, found.converged = other[0], other[2]
-            curve = curve + other[1]
+            if other[2] and other[1][-1] > curve[-1]:
+                A, curve = other[0], curve + other[1]
         found.transform = whitening @ A.T.astype(np.float64)
         found.objective += curve
         starts = [A]
@@ -179,7 +178,8 @@ def rotate(
                 tol=tol,
                 callback=callback,
                 first=len(found.objective),
-                patience=0,
+                # Steps that never raise the norm leave codes that are least sparse.
+                patience=0 if is_sparse(X, A) else max_iter,
             )
             found.transform = A.T.astype(np.float64)
             found.objective += curve
