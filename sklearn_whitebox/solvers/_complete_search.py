@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from sklearn_whitebox.solvers._atoms import unit_rows
 from sklearn_whitebox.solvers._contrast import (
+    NORMAL_HUBER,
     huber_rotation,
     inverse_root,
     is_sparse,
@@ -159,7 +160,8 @@ def rotate(
                 first=len(found.objective) + len(curve),
                 patience=0,
             )
-            if other[2] and other[1][-1] > curve[-1]:
+            normal = -NORMAL_HUBER * X.shape[1]
+            if other[2] and other[1][-1] > max(curve[-1], normal):
                 A, curve = other[0], curve + other[1]
         found.transform = whitening @ A.T.astype(np.float64)
         found.objective += curve

@@ -13,6 +13,8 @@ Array = NDArray[Any]
 
 # Entries of a block of rows: its codes and their images stay in the second-level cache.
 _BLOCK_ENTRIES = 2**17
+# Mean of the Huber function of a standard normal variable.
+NORMAL_HUBER = 0.42466
 # Iterations after which Newton's steps are damped.
 _PATIENCE = 40
 # Rows that correlations of squared codes are taken from.
