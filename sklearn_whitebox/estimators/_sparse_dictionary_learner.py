@@ -131,7 +131,8 @@ class SparseDictionaryLearner(
         this share three times in a row. None is 1e-3, and for ``"ksvd"`` and ``"mod"``
         1e-4, ``"palm"`` 1e-5.
     batch_size : int, default=256
-        Samples per batch of ``"online"``.
+        Samples per batch of ``"online"`` in the first epoch; twice, and then four times
+        as many in the next, as far as that leaves 64 batches.
     positive_code : bool, default=False
         Whether codes must not be negative; not with ``"msp"``.
     positive_dict : bool, default=False

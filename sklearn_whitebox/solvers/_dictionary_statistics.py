@@ -1,6 +1,6 @@
 """What online dictionary learning remembers, and how atoms descend on it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -8,7 +8,8 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy import sparse
 
-# How fast old statistics fade: a batch seen at time s weighs (s / t) ** _FORGET at t.
+# How fast old statistics fade: after n samples, the m-th one weighs (m / n) ** _FORGET,
+# so that about the last tenth counts.
 _FORGET = 10.0
 # Atoms whose descent directions are one product of matrices.
 _ATOMS = 32
@@ -26,12 +27,15 @@ class DictionaryStatistics:
         Faded sum of :math:`z^T z` over samples.
     cross : ndarray of shape (n_components, n_features)
         Faded sum of :math:`z^T x` over samples.
+    n_samples : int
+        Samples seen.
     n_steps : int
         Batches seen.
     """
 
     gram: Array
     cross: Array
+    n_samples: int
     n_steps: int
 
     @classmethod
@@ -50,7 +54,10 @@ class DictionaryStatistics:
         """
         k = len(dictionary)
         return cls(
-            np.zeros((k, k), dictionary.dtype), np.zeros_like(dictionary), n_steps=0
+            np.zeros((k, k), dictionary.dtype),
+            np.zeros_like(dictionary),
+            n_samples=0,
+            n_steps=0,
         )
 
     @classmethod
@@ -76,6 +83,7 @@ class DictionaryStatistics:
         return cls(
             state["gram"].astype(dictionary.dtype),
             state["cross"].astype(dictionary.dtype),
+            state["n_samples"],
             state["n_steps"],
         )
 
@@ -85,14 +93,17 @@ class DictionaryStatistics:
         Returns
         -------
         state : dict
-            With keys ``gram``, ``cross`` and ``n_steps``.
+            With keys ``gram``, ``cross``, ``n_samples`` and ``n_steps``.
         """
-        return {"gram": self.gram, "cross": self.cross, "n_steps": self.n_steps}
+        return {
+            "gram": self.gram,
+            "cross": self.cross,
+            "n_samples": self.n_samples,
+            "n_steps": self.n_steps,
+        }
 
     @classmethod
-    def of(
-        cls, codes: Array | sparse.csr_array, X: Array, n_steps: int = 1
-    ) -> "DictionaryStatistics":
+    def of(cls, codes: Array | sparse.csr_array, X: Array) -> "DictionaryStatistics":
         """Sum over samples, all of the same weight.
 
         Parameters
@@ -101,8 +112,6 @@ class DictionaryStatistics:
             Codes of the samples.
         X : ndarray of shape (n_samples, n_features)
             Samples.
-        n_steps : int, default=1
-            Batches that this counts as.
 
         Returns
         -------
@@ -118,7 +127,7 @@ class DictionaryStatistics:
         gram, cross = np.zeros((k, k), kind), np.zeros((k, X.shape[1]), kind)
         values = codes.data.astype(kind, copy=False)
         _accumulate(codes.indptr, codes.indices, values, X, gram, cross)
-        return cls(gram, cross, n_steps)
+        return cls(gram, cross, n_samples=len(X), n_steps=1)
 
     def merge(self, other: "DictionaryStatistics") -> "DictionaryStatistics":
         """Add the statistics of other samples, at the weights they have.
@@ -136,6 +145,7 @@ class DictionaryStatistics:
         return DictionaryStatistics(
             self.gram + other.gram,
             self.cross + other.cross,
+            self.n_samples + other.n_samples,
             self.n_steps + other.n_steps,
         )
 
@@ -155,8 +165,9 @@ class DictionaryStatistics:
             A new object; this one stays as it was.
         """
         batch = DictionaryStatistics.of(codes, X)
-        kept = (1.0 - 1.0 / (self.n_steps + 1)) ** _FORGET
-        faded = DictionaryStatistics(kept * self.gram, kept * self.cross, self.n_steps)
+        earlier = self.n_samples / max(1, self.n_samples + batch.n_samples)
+        kept = earlier**_FORGET
+        faded = replace(self, gram=kept * self.gram, cross=kept * self.cross)
         return faded.merge(batch)
 
     def forget(self, atoms: Array) -> "DictionaryStatistics":
@@ -176,7 +187,7 @@ class DictionaryStatistics:
         gram[atoms] = 0
         gram[:, atoms] = 0
         cross[atoms] = 0
-        return DictionaryStatistics(gram, cross, self.n_steps)
+        return replace(self, gram=gram, cross=cross)
 
 
 @njit(nogil=True, cache=True)

@@ -237,6 +237,7 @@ class _Coder:
             squares,
             penalties,
             problem.positive,
+            problem.tol,
             problem.max_iter,
             self._work,
             self._fast,

@@ -13,6 +13,8 @@ from sklearn_whitebox.solvers._elastic_net import _elastic_net_single, _refresh
 # to the largest correlation, and least share of an atom outside the span of others.
 _SINGLE, _DOUBLE = 1e-6, 1e-13
 _DEPENDENT = 1e-5
+# Gap that codes in single precision usually meet.
+_LOOSE = 1e-6
 # Weight below which single precision is not tried, likewise relative.
 _SMALL = 0.01
 
@@ -83,6 +85,7 @@ def encode_rows(
     squared_norms: Array,
     l1: Array,
     positive: bool,
+    tol: float,
     max_iter: int,
     work: Workspace,
     fast: Workspace,
@@ -92,8 +95,9 @@ def encode_rows(
 ) -> tuple[int, Array]:
     """Code rows of unit largest correlation, on atoms of at most unit norm.
 
-    The support is found in single precision. Where the input is double, the search
-    goes on from there in double precision, and mostly only checks.
+    The support is found in single precision. Where the input is double, and the code
+    not good enough yet, the search goes on from there in double precision, and mostly
+    only checks.
     """
     most = 0
     b = np.empty(gram.shape[0], single.dtype)
@@ -110,9 +114,10 @@ def encode_rows(
             single, b, l1[i], positive, _DEPENDENT, _SINGLE, max_iter, 0, fast, inverse
         )
         support, code = fast.support, fast.numbers[1]
-        if gram.itemsize == 4:
+        gaps[i] = np.inf
+        if gram.itemsize == 4 or tol >= _LOOSE:
             gaps[i] = _gap(b, squared_norms[i], l1[i], positive, m, fast)
-        else:
+        if gram.itemsize == 8 and gaps[i] > tol:
             work.support[:m] = support[:m]
             work.numbers[:2, :m] = fast.numbers[:2, :m]
             m, used, inverse = active_set(

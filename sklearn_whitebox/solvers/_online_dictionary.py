@@ -1,7 +1,7 @@
 """Online dictionary learning: lasso codes, additive statistics, atom-wise descent."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,10 @@ from sklearn_whitebox.solvers._result import SolverResult
 
 # Two atoms closer than this are one.
 _DUPLICATE = 0.99
+# Duality gap of the codes that train the atoms.
+_CODE_TOL = 1e-5
+# Steps of an epoch below which batches do not grow.
+_STEPS = 64
 
 Array = NDArray[Any]
 
@@ -57,7 +61,8 @@ def learn_dictionary_online(
     positive_code, positive_dict : bool, default=False
         Whether codes, and atoms, must not be negative.
     batch_size : int, default=256
-        Samples per batch.
+        Samples per batch in the first epoch; twice, and then four times as many in the
+        next, as far as that leaves 64 batches.
     max_iter : int, default=100
         Most epochs.
     tol : float, default=1e-3
@@ -107,9 +112,8 @@ def learn_dictionary_online(
     with serial_blas():
         for epoch in range(max_iter):
             before = D
-            D, statistics, seen = _epoch(
-                X, D, statistics, settings, batch_size, generator
-            )
+            size = _batch_size(batch_size, epoch, len(X))
+            D, statistics, seen = _epoch(X, D, statistics, settings, size, generator)
             curve.append(float(np.mean(seen.objectives)))
             fresh = 0
             # The last tenth of the epochs is for settling.
@@ -130,6 +134,14 @@ def learn_dictionary_online(
         converged=converged,
         objective=curve,
     )
+
+
+def _batch_size(batch_size: int, epoch: int, n_samples: int) -> int:
+    """Double the batches twice, as long as an epoch keeps its number of steps.
+
+    Early steps should be many, later ones move little and cost the less the fewer.
+    """
+    return max(batch_size, min(batch_size * 2 ** min(epoch, 2), n_samples // _STEPS))
 
 
 @dataclass(frozen=True)
@@ -203,6 +215,7 @@ def online_step(
         dictionary,
         alpha=alpha,
         positive=positive_code,
+        tol=_CODE_TOL,
         sparse_output=True,
         n_jobs=n_jobs,
     ).solution
@@ -320,6 +333,6 @@ def _in_order(
     cross = statistics.cross[order] * signs[:, None]
     return {
         "components": components,
-        "statistics": DictionaryStatistics(gram, cross, statistics.n_steps),
+        "statistics": replace(statistics, gram=gram, cross=cross),
         "n_replaced": n_replaced,
     }

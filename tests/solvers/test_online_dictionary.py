@@ -197,13 +197,14 @@ def test_statistics_of_any_partition_add_up(cuts, seed):
     rng = np.random.default_rng(seed)
     codes = rng.standard_normal((60, 8)) * (rng.random((60, 8)) < 0.3)
     X = rng.standard_normal((60, 5))
-    parts = DictionaryStatistics.of(codes[:0], X[:0], n_steps=0)
+    parts = DictionaryStatistics.empty(rng.standard_normal((8, 5)))
     for start, stop in pairwise([0, *sorted(cuts), 60]):
         part = DictionaryStatistics.of(codes[start:stop], X[start:stop])
         parts = parts.merge(part)
     np.testing.assert_allclose(parts.gram, codes.T @ codes, atol=1e-12)
     np.testing.assert_allclose(parts.cross, codes.T @ X, atol=1e-12)
     assert parts.n_steps == len(cuts) + 1
+    assert parts.n_samples == 60
 
 
 @pytest.mark.parametrize("positive", [False, True])
