@@ -1,11 +1,12 @@
 """The one gate for threads: small work on one thread, everything put back after."""
 
 import contextlib
+import functools
 import os
 import threading
 
 import torch
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController, threadpool_limits
 
 _PID_AT_IMPORT = os.getpid()
 
@@ -78,6 +79,15 @@ def serial_pools(work=0.0):
             yield
 
 
+@functools.cache
+def _pools():
+    """Find the thread pools once: looking through all libraries takes milliseconds.
+
+    The BLAS of NumPy, SciPy and torch are loaded by the time that a solver runs.
+    """
+    return ThreadpoolController()
+
+
 _blas_lock = threading.Lock()
 _blas_users = 0
 _blas_limit = None
@@ -95,7 +105,7 @@ def serial_blas():
     global _blas_users, _blas_limit
     with _blas_lock:
         if _blas_users == 0:
-            _blas_limit = threadpool_limits(limits=1, user_api="blas")
+            _blas_limit = _pools().limit(limits=1, user_api="blas")
         _blas_users += 1
     try:
         yield
