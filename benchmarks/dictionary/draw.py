@@ -23,6 +23,10 @@ COLOURS = {
     "ksvd": "tab:purple",
     "dictlearn": "tab:brown",
     "cosines": "tab:olive",
+    "LearnedSparseEncoder": "tab:purple",
+    "SparseAutoencoder": "tab:purple",
+    "ISTA": "tab:gray",
+    "FISTA": "tab:blue",
 }
 MARKERS = "osD^vP*X"
 # Of densities.
@@ -208,7 +212,44 @@ def draw_digits(report, axes):
     axes[1].set(xscale="log", xlim=(1e-4, 100))
 
 
+def draw_learned(report, axes):
+    for ax, task in zip(
+        axes, dict.fromkeys(r["task"] for r in report["summary"]), strict=False
+    ):
+        lines = [line for line in report["summary"] if line["task"] == task]
+        for i, line in enumerate(lines):
+            ax.loglog(
+                line["microseconds"],
+                max(line["excess"], 1e-8),
+                MARKERS[i % len(MARKERS)],
+                color=colour(line["method"]),
+                label=line["method"],
+            )
+        ax.set(
+            xlabel="CPU microseconds a sample",
+            ylabel="mean objective above the best (least 1e-8)",
+            title=task,
+        )
+        ax.legend(fontsize=5)
+    lines = report["summary_autoencoders"]
+    for i, line in enumerate(lines):
+        axes[2].plot(
+            line["active"],
+            line["explained"],
+            MARKERS[i % len(MARKERS)],
+            color=colour(line["method"]),
+            label=line["method"],
+        )
+    axes[2].set(
+        xlabel="active features of a row",
+        ylabel="variance explained",
+        title="activations of a classifier",
+    )
+    axes[2].legend(fontsize=5)
+
+
 FIGURES = {
+    "learned": (draw_learned, 1, 3),
     "coding": (draw_coding, 1, 2),
     "greedy": (draw_greedy, 1, 2),
     "learning": (draw_learning, 2, 3),

@@ -36,6 +36,7 @@ QUESTIONS = (
     "planted",
     "denoising",
     "digits",
+    "learned",
 )
 
 
