@@ -271,6 +271,55 @@ def _enlarged(inverse: Array, m: int, limit: int) -> Array:
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
+def adopt(
+    gram: Array,
+    start: Array,
+    positive: bool,
+    smallest: float,
+    work: Workspace,
+    inverse: Array,
+) -> tuple[int, Array]:
+    """Fill the workspace with a code to start from.
+
+    Parameters
+    ----------
+    gram : ndarray of shape (n_components, n_components)
+        Inner products of the atoms.
+    start : ndarray of shape (n_components,)
+        The code. Atoms that depend on earlier ones are left out, and those with a
+        forbidden sign.
+    positive : bool
+        Whether codes must not be negative.
+    smallest : float
+        As in :func:`active_set`.
+    work : Workspace
+        Gets support and code.
+    inverse : ndarray of shape (side, side)
+        Gets the inverse of the Gram of the support.
+
+    Returns
+    -------
+    m : int
+        Size of the support.
+    inverse : ndarray
+        The same array or a larger one.
+    """
+    support, numbers = work.support, work.numbers
+    m = 0
+    for j in range(start.shape[0]):
+        if start[j] == 0.0 or (positive and start[j] < 0.0):
+            continue
+        if m == inverse.shape[0]:
+            inverse = _enlarged(inverse, m, start.shape[0])
+        if _border(gram, support, m, j, smallest, numbers[4], numbers[5], inverse):
+            support[m] = j
+            numbers[0, m] = 1.0 if start[j] > 0.0 else -1.0
+            numbers[1, m] = start[j]
+            m += 1
+    return m, inverse
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
 def active_set(
     gram: Array,
     b: Array,

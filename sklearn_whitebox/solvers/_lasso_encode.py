@@ -30,6 +30,7 @@ def lasso_encode(
     positive: bool = False,
     tol: float | None = None,
     max_iter: int = 1000,
+    init: Array | sparse.csr_array | None = None,
     sparse_output: bool = False,
     n_jobs: int | None = None,
 ) -> SolverResult:
@@ -54,6 +55,9 @@ def lasso_encode(
         meet a thousand times over.
     max_iter : int, default=1000
         Most rounds of the active set, and steps and sweeps where it fails, per sample.
+    init : ndarray or csr_array of shape (n_samples, n_components), default=None
+        Codes to start from, such as those of a neighbouring `alpha`; None starts from
+        zero, which costs little more.
     sparse_output : bool, default=False
         Whether the codes are a CSR array. Then memory is that of the non-zeros and of
         one block of dense codes.
@@ -94,12 +98,8 @@ def lasso_encode(
     >>> lasso_encode(np.array([[3.0, 0.5]]), np.eye(2), alpha=1.0).solution
     array([[2., 0.]])
     """
-    X = np.asarray(X)
-    dictionary = np.ascontiguousarray(dictionary, dtype=X.dtype)
-    if X.shape[1] != dictionary.shape[1]:
-        raise ValueError(
-            f"X has {X.shape[1]} features but the atoms have {dictionary.shape[1]}."
-        )
+    X, dictionary = _check_pair(X, dictionary)
+    init = _check_init(init, X, dictionary)
     weights = _weights_per_row("alpha", alpha, X.shape[0])
     if tol is None:
         tol = 1e-5 if X.dtype == np.float32 else 1e-9
@@ -113,10 +113,11 @@ def lasso_encode(
             delayed(_encode_task)(
                 X[start : start + _TASK],
                 weights[start : start + _TASK],
+                None if init is None else init[start : start + _TASK],
                 problem,
                 sparse_output,
             )
-            for start in range(0, X.shape[0], _TASK)
+            for start in range(0, max(1, X.shape[0]), _TASK)
         )
     gap = max(part[2] for part in parts)
     blocks: Any = [part[0] for part in parts]
@@ -128,6 +129,35 @@ def lasso_encode(
         converged=gap <= tol,
         gap=gap,
     )
+
+
+def _check_pair(X: Array, dictionary: Array) -> tuple[Array, Array]:
+    X = np.asarray(X)
+    if X.dtype not in (np.float32, np.float64):
+        X = X.astype(np.float64)
+    dictionary = np.ascontiguousarray(dictionary, dtype=X.dtype)
+    if X.ndim != 2 or dictionary.ndim != 2 or X.shape[1] != dictionary.shape[1]:
+        raise ValueError(
+            f"X of shape {X.shape} and dictionary of shape {dictionary.shape} must be "
+            "matrices with equally many columns."
+        )
+    if not (np.isfinite(X).all() and np.isfinite(dictionary).all()):
+        raise ValueError("X and dictionary must not contain NaN or infinity.")
+    return X, dictionary
+
+
+def _check_init(
+    init: Array | sparse.csr_array | None, X: Array, dictionary: Array
+) -> Array | sparse.csr_array | None:
+    if init is None:
+        return None
+    init = sparse.csr_array(init) if sparse.issparse(init) else np.asarray(init)
+    if init.shape != (len(X), len(dictionary)):
+        raise ValueError(
+            f"init has shape {init.shape}; it must have one row for each of {len(X)} "
+            f"samples and one column for each of {len(dictionary)} atoms."
+        )
+    return init
 
 
 def _closed_form(
@@ -182,7 +212,11 @@ class _Problem:
 
 
 def _encode_task(
-    X: Array, alpha: Array, problem: _Problem, sparse_output: bool
+    X: Array,
+    alpha: Array,
+    init: Array | sparse.csr_array | None,
+    problem: _Problem,
+    sparse_output: bool,
 ) -> tuple[Any, int, float]:
     """Code the rows of one task, block by block."""
     n, k = len(X), len(problem.dictionary)
@@ -190,11 +224,14 @@ def _encode_task(
     codes = np.zeros((_BLOCK if sparse_output else n, k), X.dtype)
     parts: list[tuple[Array, Array, Array]] = []
     most, worst = 0, 0.0
-    for start in range(0, n, _BLOCK):
+    for start in range(0, max(1, n), _BLOCK):
         rows = slice(start, min(start + _BLOCK, n))
         block = codes[: rows.stop - start] if sparse_output else codes[rows]
-        n_iter, gaps = coder.encode(X[rows], alpha[rows], block)
-        most, worst = max(most, n_iter), max(worst, float(gaps.max()))
+        if init is not None:
+            part: Any = init[rows]
+            block[:] = part.toarray() if sparse.issparse(part) else part
+        n_iter, gaps = coder.encode(X[rows], alpha[rows], init is not None, block)
+        most, worst = max(most, n_iter), max(worst, float(gaps.max(initial=0.0)))
         if sparse_output:
             parts.append(_to_sparse(block))
             block[:] = 0
@@ -218,8 +255,10 @@ class _Coder:
         self._inverse = np.empty((side, side))
         self._careful: _Coder | None = None
 
-    def encode(self, X: Array, alpha: Array, codes: Array) -> tuple[int, Array]:
-        """Write the codes of a block into zeros; return steps and duality gaps."""
+    def encode(
+        self, X: Array, alpha: Array, is_warm: bool, codes: Array
+    ) -> tuple[int, Array]:
+        """Write the codes of a block over zeros or a start; return steps and gaps."""
         problem = self._problem
         correlations = self._correlate(X)
         squares = np.einsum("ij,ij->i", X, X, dtype=np.float64)
@@ -230,6 +269,8 @@ class _Coder:
         squares *= problem.scale / units**2
         penalties = np.where(largest > 0, alpha / units, np.inf)
         gaps = np.empty(len(X))
+        if is_warm:
+            codes *= (problem.scale / units[:, None]).astype(X.dtype)
         n_iter, self._inverse = encode_rows(
             problem.gram,
             problem.single,
@@ -242,6 +283,7 @@ class _Coder:
             self._work,
             self._fast,
             self._inverse,
+            is_warm,
             codes,
             gaps,
         )
@@ -265,7 +307,7 @@ class _Coder:
                 self._careful = _Coder(problem.in_double())
             exact = np.zeros((len(failed), codes.shape[1]))
             more, gaps[failed] = self._careful.encode(
-                X[failed].astype(np.float64), alpha[failed], exact
+                X[failed].astype(np.float64), alpha[failed], False, exact
             )
             codes[failed] = exact
             n_iter = max(n_iter, more)

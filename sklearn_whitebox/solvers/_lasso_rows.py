@@ -6,7 +6,12 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from sklearn_whitebox.solvers._active_set import Workspace, active_set, strongest
+from sklearn_whitebox.solvers._active_set import (
+    Workspace,
+    active_set,
+    adopt,
+    strongest,
+)
 from sklearn_whitebox.solvers._elastic_net import _elastic_net_single, _refresh
 
 # Violations of optimality that end the search in single and double precision, relative
@@ -90,11 +95,13 @@ def encode_rows(
     work: Workspace,
     fast: Workspace,
     inverse: Array,
+    is_warm: bool,
     codes: Array,
     gaps: Array,
 ) -> tuple[int, Array]:
     """Code rows of unit largest correlation, on atoms of at most unit norm.
 
+    The codes are zero before, or hold a start if `is_warm`.
     The support is found in single precision. Where the input is double, and the code
     not good enough yet, the search goes on from there in double precision, and mostly
     only checks.
@@ -103,6 +110,7 @@ def encode_rows(
     b = np.empty(gram.shape[0], single.dtype)
     for i in range(correlations.shape[0]):
         if l1[i] >= 1.0:
+            codes[i] = 0.0
             gaps[i] = 0.0
             continue
         # So small a weight drowns in the rounding of single precision.
@@ -110,8 +118,12 @@ def encode_rows(
             gaps[i] = np.inf
             continue
         b[:] = correlations[i]
+        m = 0
+        if is_warm:
+            m, inverse = adopt(single, codes[i], positive, _DEPENDENT, fast, inverse)
+            codes[i] = 0.0
         m, n_iter, inverse = active_set(
-            single, b, l1[i], positive, _DEPENDENT, _SINGLE, max_iter, 0, fast, inverse
+            single, b, l1[i], positive, _DEPENDENT, _SINGLE, max_iter, m, fast, inverse
         )
         support, code = fast.support, fast.numbers[1]
         gaps[i] = np.inf

@@ -190,5 +190,5 @@ def test_wrong_input_is_named(rng, change, message):
 
 def test_features_must_agree(rng):
     X, D = make_problem(rng)
-    with pytest.raises(ValueError, match="features"):
+    with pytest.raises(ValueError, match="equally many columns"):
         lasso_encode(X[:, 1:], D, alpha=0.1)

@@ -162,3 +162,49 @@ def test_too_few_steps_leave_an_honest_gap(rng):
     assert not result.converged
     gap = relative_gap(X, result.solution, D, 0.05)
     assert result.gap == pytest.approx(gap, rel=1e-6)
+
+
+@pytest.mark.parametrize("as_sparse", [False, True])
+@pytest.mark.parametrize("kind", ["normal", "duplicates"])
+@pytest.mark.parametrize("positive", [False, True])
+def test_a_start_saves_steps_and_changes_nothing(rng, kind, positive, as_sparse, dtype):
+    X, D = (A.astype(dtype) for A in make_problem(rng, kind=kind))
+    settings = {"positive": positive, "sparse_output": as_sparse}
+    near = lasso_encode(X, D, alpha=0.105, **settings)
+    cold = lasso_encode(X, D, alpha=0.1, **settings)
+    warm = lasso_encode(X, D, alpha=0.1, init=near.solution, **settings)
+    assert warm.n_iter < cold.n_iter
+    codes = warm.solution.toarray() if as_sparse else warm.solution
+    assert relative_gap(X, codes, D, 0.1, positive) <= 2 * TOL[dtype]
+
+
+def test_a_hopeless_start_is_survived(rng):
+    X, D = make_problem(rng)
+    init = 1e6 * rng.standard_normal((60, 50))
+    codes = lasso_encode(X, D, alpha=0.3, init=init).solution
+    np.testing.assert_allclose(codes, lasso_encode(X, D, alpha=0.3).solution, atol=1e-7)
+    zero = lasso_encode(X, D, alpha=1e3, init=init).solution
+    assert not zero.any()
+
+
+def test_no_samples_have_no_codes(rng):
+    X, D = make_problem(rng)
+    assert lasso_encode(X[:0], D, alpha=0.1).solution.shape == (0, 50)
+    found = lasso_encode(X[:0], D, alpha=0.1, sparse_output=True).solution
+    assert found.shape == (0, 50)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"init": np.zeros((2, 2))}, "init has shape"),
+        ({"alpha": -1.0}, "alpha"),
+        ({"dictionary": np.zeros((3, 4))}, "equally many columns"),
+        ({"X": np.full((2, 20), np.nan)}, "NaN"),
+    ],
+)
+def test_wrong_input_is_named(rng, change, message):
+    X, D = make_problem(rng)
+    arguments = {"X": X, "dictionary": D, "alpha": 0.1, **change}
+    with pytest.raises(ValueError, match=message):
+        lasso_encode(**arguments)
