@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from sklearn_whitebox.solvers._atoms import initial_atoms
+from sklearn_whitebox.solvers._atoms import feasible_atoms, initial_atoms
 from sklearn_whitebox.solvers._ksvd import learn_dictionary_ksvd
 from sklearn_whitebox.solvers._mod import learn_dictionary_mod
 from sklearn_whitebox.solvers._msp import learn_complete_dictionary
@@ -20,6 +20,8 @@ GREEDY = frozenset({"ksvd", "ksvd_exact", "mod"})
 _GAUSSIAN = 0.1
 # Samples up to which swapping atoms out of local minima is worth its time.
 _SWAPS = 10_000
+# Features from which on too few samples are worth a warning.
+_WIDE = 16
 # Condition number of the samples beyond which atoms are made of rounding.
 _ILL_CONDITIONED = 1e10
 
@@ -62,6 +64,8 @@ def resolve_algorithm(estimator, n_features):
         Never ``"auto"``.
     """
     algorithm, k = estimator.fit_algorithm, estimator.n_components
+    if k is None and estimator.dict_init is not None:
+        k = len(estimator.dict_init)
     is_signed = estimator.positive_code or estimator.positive_dict
     if algorithm == "auto":
         is_complete = k in (None, n_features) and not is_signed
@@ -101,7 +105,7 @@ def default_settings(estimator, algorithm):
     """
     max_iter, tol = 200, 1e-3
     if algorithm in GREEDY:
-        max_iter, tol = 500, 1e-4
+        max_iter, tol = 1000, 1e-4
     elif algorithm == "palm":
         max_iter, tol = 1000, 1e-5
     max_iter = max_iter if estimator.max_iter is None else estimator.max_iter
@@ -193,20 +197,65 @@ def _warn_of_limits(estimator, algorithm, shape, found):
             "n_components.",
             stacklevel=6,
         )
+    if n_features >= _WIDE and n_samples < 20 * n_features and not found["is_exact"]:
+        warnings.warn(
+            f"{n_samples} samples of {n_features} features may be too few for a "
+            "complete dictionary: its atoms can be those of a local optimum. Take at "
+            "least 20 times as many samples as features, or a smaller n_components.",
+            stacklevel=6,
+        )
     # With fewer samples a kurtosis says little.
     enough = n_samples >= max(1000, 2 * n_features**2)
     kurtosis = found["excess_kurtosis"]
-    if algorithm == "msp" and enough and kurtosis < _GAUSSIAN:
+    looks_gaussian = abs(kurtosis) < _GAUSSIAN
+    if enough and (looks_gaussian or (algorithm == "msp" and kurtosis < 0)):
         remedy = (
-            "fit_algorithm='kurtosis' finds sub-Gaussian sources"
-            if kurtosis < -_GAUSSIAN
-            else "no sparse dictionary can be identified"
+            "no dictionary can be identified"
+            if looks_gaussian
+            else "fit_algorithm='kurtosis' finds sub-Gaussian sources"
         )
         warnings.warn(
             f"The codes have excess kurtosis {kurtosis:.2f}: the samples look Gaussian "
             f"or sub-Gaussian in every direction; {remedy}.",
             stacklevel=6,
         )
+
+
+def make_start(estimator, X, init, generator):
+    """Choose the atoms to start from.
+
+    Parameters
+    ----------
+    estimator : SparseDictionaryLearner
+        Whose parameters decide.
+    X : ndarray of shape (n_samples, n_features)
+        Samples.
+    init : ndarray of shape (n_components, n_features) or None
+        Atoms that the user gave; zero ones give way to samples.
+    generator : numpy.random.Generator
+        Source of the samples.
+
+    Returns
+    -------
+    atoms : ndarray of shape (n_components, n_features)
+        Unit rows that the constraints allow.
+    """
+    limits = {
+        "positive": estimator.positive_dict,
+        "may_flip": not estimator.positive_code,
+    }
+    if init is not None:
+        start = feasible_atoms(np.asarray(init, dtype=X.dtype), **limits)
+        missing = np.flatnonzero(~start.any(axis=1))
+        if not len(missing):
+            return start
+    else:
+        k = estimator.n_components or X.shape[1]
+        start, missing = np.zeros((k, X.shape[1]), X.dtype), np.arange(k)
+    is_signed = estimator.positive_code
+    drawn = initial_atoms(X, len(missing), generator, is_signed=is_signed)
+    start[missing] = feasible_atoms(drawn, **limits)
+    return start
 
 
 def learn_alternating(estimator, algorithm, X, alpha, init, generator, progress):
@@ -264,10 +313,7 @@ def learn_alternating(estimator, algorithm, X, alpha, init, generator, progress)
         return stopped
 
     for _ in range(estimator.n_init):
-        start = init
-        if start is None:
-            k = estimator.n_components or X.shape[1]
-            start = initial_atoms(X, k, generator)
+        start = make_start(estimator, X, init, generator)
         result = learn(X, start, generator=generator, callback=watch, **settings)
         if best is None or result.objective[-1] < best.objective[-1]:
             best = result

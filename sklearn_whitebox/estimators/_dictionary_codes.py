@@ -9,6 +9,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_whitebox._array import to_tensor
 from sklearn_whitebox.estimators._dictionary_algorithms import GREEDY, n_coefs
+from sklearn_whitebox.solvers._blocks import row_product
 from sklearn_whitebox.solvers._lasso_batched import lasso_encode_batched
 from sklearn_whitebox.solvers._lasso_encode import lasso_encode
 from sklearn_whitebox.solvers._omp import omp_encode
@@ -150,7 +151,7 @@ def _threshold(X, D, alpha, positive, sparse_output):
     alpha = X.dtype.type(alpha)
     parts = []
     for start in range(0, len(X), _BLOCK):
-        products = X[start : start + _BLOCK] @ D.T
+        products = row_product(X[start : start + _BLOCK], D.T)
         codes = np.maximum(products - alpha, 0)
         if not positive:
             codes -= np.maximum(-products - alpha, 0)

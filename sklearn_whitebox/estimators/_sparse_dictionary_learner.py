@@ -23,6 +23,7 @@ from sklearn_whitebox.estimators._dictionary_algorithms import (
     default_settings,
     learn_alternating,
     learn_complete,
+    make_start,
     resolve_algorithm,
 )
 from sklearn_whitebox.estimators._dictionary_codes import (
@@ -31,14 +32,15 @@ from sklearn_whitebox.estimators._dictionary_codes import (
     resolve_coder,
     split_sign,
 )
+from sklearn_whitebox.estimators._sparse_checks import largest_correlation
 from sklearn_whitebox.functional._dictionary import mutual_coherence
-from sklearn_whitebox.solvers._atoms import initial_atoms, unit_rows
+from sklearn_whitebox.solvers._atoms import unit_rows
 from sklearn_whitebox.solvers._dictionary_statistics import DictionaryStatistics
 from sklearn_whitebox.solvers._online_dictionary import stream_step
 
 # Samples on which the density of the codes is measured.
 _DENSITY_ROWS = 2000
-# Density beyond which a given penalty hardly makes codes sparse.
+# Share of the possible non-zeros beyond which a penalty hardly makes codes sparse.
 _DENSE = 0.5
 
 
@@ -78,9 +80,11 @@ class SparseDictionaryLearner(
 
         - ``"online"``: lasso codes of a batch, then atoms from the statistics of all
           batches so far; the fastest for many samples.
-        - ``"msp"``: complete dictionaries by matching, stretching and projection, and
-          a refinement by thresholding. ``"kurtosis"`` is the same for sources that are
-          flatter than Gaussian ones rather than sparse.
+        - ``"msp"``: complete dictionaries by a rotation that makes codes sparse, which
+          matches, stretches and projects in turn, and a refinement by thresholding. It
+          minimises the Huber norm of the codes by Newton steps, or maximises their
+          ℓ3 norm where samples cannot be preconditioned. ``"kurtosis"`` rotates to
+          sources that are flatter than Gaussian ones rather than sparse.
         - ``"ksvd"``: codes of `n_nonzero_coefs` coefficients by matching pursuit, then
           each atom with its coefficients, by one step or as the leading singular pair
           (``"ksvd_exact"``); the best at finding planted atoms. ``"mod"`` is the same
@@ -122,8 +126,8 @@ class SparseDictionaryLearner(
     n_init : int, default=1
         Starts; the one with the best final objective is kept.
     max_iter : int, default=None
-        Most iterations, or epochs of ``"online"``. None is 200, and for ``"ksvd"`` and
-        ``"mod"`` 500, ``"palm"`` 1000.
+        Most iterations, or epochs of ``"online"``. None is 200, and 1000 for
+        ``"ksvd"``, ``"mod"`` and ``"palm"``.
     tol : float, default=None
         For ``"msp"`` and ``"online"``, stop when the atoms change by at most this,
         relative to their norm, in an iteration or epoch; and for ``"online"``,
@@ -207,6 +211,8 @@ class SparseDictionaryLearner(
        ICASSP.
     .. [5] Bolte, Sabach, Teboulle (2014). Proximal alternating linearized minimization
        for nonconvex and nonsmooth problems. Mathematical Programming 146.
+    .. [6] Hyvärinen (1999). Fast and robust fixed-point algorithms for independent
+       component analysis. IEEE Transactions on Neural Networks 10.
 
     Examples
     --------
@@ -221,12 +227,12 @@ class SparseDictionaryLearner(
     _parameter_constraints: ClassVar[dict] = {
         "n_components": [Interval(Integral, 1, None, closed="left"), None],
         "fit_algorithm": [StrOptions({"auto", "online", "palm"} | COMPLETE | GREEDY)],
-        "alpha": [Interval(Real, 0, None, closed="left"), None],
+        "alpha": [Interval(Real, 0, np.inf, closed="left"), None],
         "n_nonzero_coefs": [Interval(Integral, 1, None, closed="left"), None],
         "transform_algorithm": [
             StrOptions({"auto", "lasso", "omp", "threshold", "lasso_cd", "lasso_lars"})
         ],
-        "transform_alpha": [Interval(Real, 0, None, closed="left"), None],
+        "transform_alpha": [Interval(Real, 0, np.inf, closed="left"), None],
         "transform_n_nonzero_coefs": [Interval(Integral, 1, None, closed="left"), None],
         "transform_max_error": [Interval(Real, 0, None, closed="left"), None],
         "transform_max_iter": [Interval(Integral, 1, None, closed="left")],
@@ -328,6 +334,7 @@ class SparseDictionaryLearner(
         algorithm = resolve_algorithm(self, X.shape[1])
         is_complete = algorithm in COMPLETE
         self._check_memory(X, X.shape[1] if is_complete else self.n_components)
+        self._check_alpha(X)
         generator = np.random.default_rng(draw_seed(self.random_state))
         max_iter, _ = default_settings(self, algorithm)
         progress = Progress(self, max_iter * self.n_init, X, verbose=self.verbose)
@@ -371,10 +378,9 @@ class SparseDictionaryLearner(
         X = validate_array(self, X, reset=is_first, **given)
         self._check_memory(X, self.n_components)
         components = self._checked_init(X) if is_first else self.components_
-        if components is None:
+        if is_first:
             generator = np.random.default_rng(draw_seed(self.random_state))
-            k = self.n_components or X.shape[1]
-            components = initial_atoms(X, k, generator)
+            components = make_start(self, X, components, generator)
         components = np.asarray(components, dtype=X.dtype)
         memory = getattr(self, "_memory", None) or {}
         squares = memory.get("squares", 0.0) + _sum_of_squares(X)
@@ -420,6 +426,8 @@ class SparseDictionaryLearner(
             If `transform_max_iter` steps were not enough for some sample.
         """
         check_is_fitted(self)
+        # They may have been set anew since.
+        self._validate_params()
         original = X
         X = validate_array(self, X, reset=False)
         codes = self._encode(
@@ -477,9 +485,11 @@ class SparseDictionaryLearner(
         score : float
             Mean of :math:`-\tfrac12\|x - zD\|^2 - \alpha\|z\|_1`, with the weight of
             `transform`, or without the second term where codes come from ``"omp"``; the
-            higher the better.
+            higher the better. A complete dictionary without penalty scores zero: set
+            `transform_alpha` to compare some.
         """
         check_is_fitted(self)
+        self._validate_params()
         X = validate_array(self, X, reset=False)
         codes = self._encode(X, sparse_output=True)
         residual = X - codes @ self.components_.astype(X.dtype)
@@ -527,6 +537,7 @@ class SparseDictionaryLearner(
         self._algorithm = algorithm
         self._memory = {}
         self._set_components(learned.components)
+        self._check_penalty(X)
         return learned.result
 
     def _fit_alternating(self, algorithm, X, init, generator, progress):
@@ -542,22 +553,46 @@ class SparseDictionaryLearner(
         if algorithm == "online":
             self._remember(learned.extras["statistics"], squares, len(X))
         self._set_components(learned.components)
-        self._check_alpha(X, algorithm)
+        self._check_atoms()
+        self.density_ = self._measure_density(X)
+        if algorithm not in GREEDY:
+            self._check_penalty(X)
         return learned.result
 
-    def _check_alpha(self, X, algorithm):
-        """Refuse a penalty that leaves nothing, and warn of one that leaves all."""
-        self.density_ = self._measure_density(X)
-        if algorithm in GREEDY:
-            return
-        largest = float(np.abs(X @ self.components_.T).max(initial=0.0))
-        if 0 < largest <= self.alpha_:
-            norm = float(np.linalg.norm(X, axis=1).max())
+    def _check_atoms(self):
+        if self.positive_dict and not self.components_.any():
             raise ValueError(
-                f"alpha={self.alpha_:.3g} makes every code zero; it must be less than "
+                "positive_dict=True leaves no atom: no sample has a positive entry "
+                "that an atom could explain. Pass -X, or set positive_dict=False."
+            )
+
+    def _check_alpha(self, X):
+        """Refuse, before learning, a penalty beyond what any unit atom can reach."""
+        if not self.alpha:
+            return
+        norm = float(np.linalg.norm(X, axis=1).max())
+        if 0 < norm <= self.alpha:
+            raise ValueError(
+                f"alpha={self.alpha:.3g} makes every code zero; it must be less than "
                 f"the largest norm of a sample, {norm:.3g}."
             )
-        if self.alpha is not None and self.density_ > _DENSE:
+
+    def _check_penalty(self, X):
+        """Refuse a penalty that leaves nothing, and warn of one that leaves all."""
+        if self.alpha_ <= 0:
+            return
+        largest = largest_correlation(X, self.components_, positive=self.positive_code)
+        if 0 < largest <= self.alpha_:
+            raise ValueError(
+                f"alpha={self.alpha_:.3g} makes every code zero; it must be less than "
+                f"the largest inner product of a sample with an atom, {largest:.3g}."
+            )
+        is_lasso = resolve_coder(self, self._algorithm) == "lasso"
+        is_own = self.alpha is not None and self.transform_alpha is None
+        k, d = self.components_.shape
+        # A lasso code has at most as many non-zeros as there are features.
+        is_dense = self.density_ > _DENSE * min(1, d / k)
+        if is_lasso and is_own and is_dense and self._algorithm not in COMPLETE:
             warnings.warn(
                 f"{self.density_:.0%} of the codes are not zero at alpha={self.alpha}: "
                 "so dense codes determine no atoms; increase alpha.",

@@ -21,8 +21,37 @@ def unit_rows(D: Array) -> Array:
     unit : ndarray of shape (n_rows, n_columns)
         A new array.
     """
+    # Squares of very long or short rows do not fit, entries over the largest do.
+    largest = np.abs(D).max(axis=1, keepdims=True, initial=0.0)
+    D = D / np.where(largest > 0, largest, 1)
     norms = np.linalg.norm(D, axis=1, keepdims=True)
     return D / np.where(norms > 0, norms, 1)
+
+
+def feasible_atoms(D: Array, *, positive: bool, may_flip: bool = False) -> Array:
+    """Make a start that the constraints on atoms allow.
+
+    Parameters
+    ----------
+    D : ndarray of shape (n_components, n_features)
+        Any rows.
+    positive : bool
+        Whether atoms must not have negative entries.
+    may_flip : bool, default=False
+        Whether a row of which nothing is left may give its negative part instead,
+        because codes may be negative.
+
+    Returns
+    -------
+    atoms : ndarray of shape (n_components, n_features)
+        Unit rows; those of which nothing is left are zero.
+    """
+    if not positive:
+        return unit_rows(D)
+    kept = np.maximum(D, 0)
+    if may_flip:
+        kept = np.where(kept.any(axis=1, keepdims=True), kept, np.maximum(-D, 0))
+    return unit_rows(kept)
 
 
 def order_atoms(components: Array, energy: Array, *, fix_signs: bool = True) -> Array:
@@ -50,7 +79,13 @@ def order_atoms(components: Array, energy: Array, *, fix_signs: bool = True) -> 
     return ordered * np.where(signs < 0, -1, 1).astype(ordered.dtype)[:, None]
 
 
-def initial_atoms(X: Array, n_components: int, generator: np.random.Generator) -> Array:
+def initial_atoms(
+    X: Array,
+    n_components: int,
+    generator: np.random.Generator,
+    *,
+    is_signed: bool = False,
+) -> Array:
     """Pick distinct samples as atoms, and random directions where they run out.
 
     Parameters
@@ -61,6 +96,8 @@ def initial_atoms(X: Array, n_components: int, generator: np.random.Generator) -
         Number of atoms.
     generator : numpy.random.Generator
         Source of randomness.
+    is_signed : bool, default=False
+        Whether an atom and its negative are different, because codes have one sign.
 
     Returns
     -------
@@ -77,7 +114,8 @@ def initial_atoms(X: Array, n_components: int, generator: np.random.Generator) -
     for index, row in enumerate(rows):
         if found == n_components:
             break
-        if found and np.max(np.abs(atoms[:found] @ row)) >= 0.9:
+        cosines = atoms[:found] @ row
+        if found and np.max(cosines if is_signed else np.abs(cosines)) >= 0.9:
             similar.append(index)
             continue
         atoms[found] = row

@@ -27,6 +27,8 @@ class DictionaryStatistics:
         Faded sum of :math:`z^T z` over samples.
     cross : ndarray of shape (n_components, n_features)
         Faded sum of :math:`z^T x` over samples.
+    ages : ndarray of shape (n_components,)
+        Samples seen since each atom was new.
     n_samples : int
         Samples seen.
     n_steps : int
@@ -35,6 +37,7 @@ class DictionaryStatistics:
 
     gram: Array
     cross: Array
+    ages: Array
     n_samples: int
     n_steps: int
 
@@ -56,6 +59,7 @@ class DictionaryStatistics:
         return cls(
             np.zeros((k, k), dictionary.dtype),
             np.zeros_like(dictionary),
+            np.zeros(k, dtype=np.int64),
             n_samples=0,
             n_steps=0,
         )
@@ -83,6 +87,7 @@ class DictionaryStatistics:
         return cls(
             state["gram"].astype(dictionary.dtype),
             state["cross"].astype(dictionary.dtype),
+            state["ages"],
             state["n_samples"],
             state["n_steps"],
         )
@@ -93,11 +98,12 @@ class DictionaryStatistics:
         Returns
         -------
         state : dict
-            With keys ``gram``, ``cross``, ``n_samples`` and ``n_steps``.
+            With keys ``gram``, ``cross``, ``ages``, ``n_samples`` and ``n_steps``.
         """
         return {
             "gram": self.gram,
             "cross": self.cross,
+            "ages": self.ages,
             "n_samples": self.n_samples,
             "n_steps": self.n_steps,
         }
@@ -116,18 +122,23 @@ class DictionaryStatistics:
         Returns
         -------
         statistics : DictionaryStatistics
-            In the dtype of the samples.
+            In the dtype of the samples, which is float32 at least.
 
         Notes
         -----
         Costs O(s² + sd) per sample with s non-zeros.
         """
         codes = sparse.csr_array(codes)
-        k, kind = codes.shape[1], X.dtype
+        if not codes.has_canonical_format:
+            codes = codes.copy()
+            codes.sum_duplicates()  # sorts, too
+        k, kind = codes.shape[1], np.result_type(X, np.float32)
+        X = np.ascontiguousarray(X, dtype=kind)
         gram, cross = np.zeros((k, k), kind), np.zeros((k, X.shape[1]), kind)
         values = codes.data.astype(kind, copy=False)
         _accumulate(codes.indptr, codes.indices, values, X, gram, cross)
-        return cls(gram, cross, n_samples=len(X), n_steps=1)
+        ages = np.full(k, len(X))
+        return cls(gram, cross, ages, n_samples=len(X), n_steps=1)
 
     def merge(self, other: "DictionaryStatistics") -> "DictionaryStatistics":
         """Add the statistics of other samples, at the weights they have.
@@ -145,6 +156,7 @@ class DictionaryStatistics:
         return DictionaryStatistics(
             self.gram + other.gram,
             self.cross + other.cross,
+            self.ages + other.ages,
             self.n_samples + other.n_samples,
             self.n_steps + other.n_steps,
         )
@@ -187,7 +199,9 @@ class DictionaryStatistics:
         gram[atoms] = 0
         gram[:, atoms] = 0
         cross[atoms] = 0
-        return replace(self, gram=gram, cross=cross)
+        ages = self.ages.copy()
+        ages[atoms] = 0
+        return replace(self, gram=gram, cross=cross, ages=ages)
 
 
 @njit(nogil=True, cache=True)

@@ -10,14 +10,13 @@ from scipy import sparse
 
 from sklearn_whitebox._threads import serial_blas
 from sklearn_whitebox.solvers._active_set import make_workspace
+from sklearn_whitebox.solvers._blocks import BLOCK, block_product, row_product
 from sklearn_whitebox.solvers._elastic_net import _weights_per_row
 from sklearn_whitebox.solvers._lasso_rows import compress, encode_rows, insist
 from sklearn_whitebox.solvers._result import SolverResult
 
-# Rows whose inner products are one product of matrices, and rows that are one task of
-# joblib. Fixed, so that the result does not depend on the number of jobs.
-_BLOCK = 128
-_TASK = 1024
+# Rows that are one task of joblib: fixed, as blocks are.
+_TASK = 8 * BLOCK
 
 Array = NDArray[Any]
 
@@ -171,7 +170,7 @@ def _closed_form(
     eps = float(np.finfo(X.dtype).eps)
     if np.abs(gram - np.eye(k)).max() <= max(1e-8, 10 * eps):
         weights = alpha[:, None].astype(X.dtype)
-        codes = X @ dictionary.T
+        codes = row_product(X, dictionary.T)
         above = np.maximum(codes - weights, 0)
         return above if positive else above - np.maximum(-codes - weights, 0)
     if positive or alpha.any():
@@ -180,7 +179,7 @@ def _closed_form(
     if values[0] <= 1e6 * eps * values[-1]:
         return None
     inverse = (vectors / values) @ vectors.T
-    return X @ (dictionary.T @ inverse.astype(X.dtype))
+    return row_product(X, dictionary.T @ inverse.astype(X.dtype))
 
 
 @dataclass(frozen=True)
@@ -221,11 +220,11 @@ def _encode_task(
     """Code the rows of one task, block by block."""
     n, k = len(X), len(problem.dictionary)
     coder = _Coder(problem)
-    codes = np.zeros((_BLOCK if sparse_output else n, k), X.dtype)
+    codes = np.zeros((BLOCK if sparse_output else n, k), X.dtype)
     parts: list[tuple[Array, Array, Array]] = []
     most, worst = 0, 0.0
-    for start in range(0, max(1, n), _BLOCK):
-        rows = slice(start, min(start + _BLOCK, n))
+    for start in range(0, max(1, n), BLOCK):
+        rows = slice(start, min(start + BLOCK, n))
         block = codes[: rows.stop - start] if sparse_output else codes[rows]
         if init is not None:
             part: Any = init[rows]
@@ -260,7 +259,7 @@ class _Coder:
     ) -> tuple[int, Array]:
         """Write the codes of a block over zeros or a start; return steps and gaps."""
         problem = self._problem
-        correlations = self._correlate(X)
+        correlations = block_product(X, problem.dictionary.T)
         squares = np.einsum("ij,ij->i", X, X, dtype=np.float64)
         # Powers of the scale of a sample need not fit its dtype, those of one do.
         largest = np.abs(correlations).max(axis=1).astype(np.float64)
@@ -312,19 +311,6 @@ class _Coder:
             codes[failed] = exact
             n_iter = max(n_iter, more)
         return n_iter, gaps
-
-    def _correlate(self, X: Array) -> Array:
-        """Multiply with all atoms, in products of always the same size.
-
-        A product of one row is added up in another order than that of many, and the
-        code of a sample would depend on how many there are.
-        """
-        D = self._problem.dictionary
-        if len(X) == _BLOCK:
-            return np.asarray(X @ D.T)
-        padded = np.zeros((_BLOCK, X.shape[1]), X.dtype)
-        padded[: len(X)] = X
-        return np.asarray((padded @ D.T)[: len(X)])
 
 
 def _to_sparse(block: Array) -> tuple[Array, Array, Array]:

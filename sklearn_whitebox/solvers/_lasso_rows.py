@@ -17,7 +17,7 @@ from sklearn_whitebox.solvers._elastic_net import _elastic_net_single, _refresh
 # Violations of optimality that end the search in single and double precision, relative
 # to the largest correlation, and least share of an atom outside the span of others.
 _SINGLE, _DOUBLE = 1e-6, 1e-13
-_DEPENDENT = 1e-5
+_DEPENDENT, _DOUBLE_DEPENDENT = 1e-5, 1e-9
 # Gap that codes in single precision usually meet.
 _LOOSE = 1e-6
 # Weight below which single precision is not tried, likewise relative.
@@ -133,7 +133,7 @@ def encode_rows(
             work.support[:m] = support[:m]
             work.numbers[:2, :m] = fast.numbers[:2, :m]
             m, used, inverse = active_set(
-                gram, correlations[i], l1[i], positive, _DEPENDENT, _DOUBLE,
+                gram, correlations[i], l1[i], positive, _DOUBLE_DEPENDENT, _DOUBLE,
                 max_iter - n_iter, m, work, inverse,
             )  # fmt: skip
             n_iter += used

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from sklearn_whitebox._threads import serial_blas
-from sklearn_whitebox.solvers._atoms import order_atoms, unit_rows
+from sklearn_whitebox.solvers._atoms import feasible_atoms, order_atoms, unit_rows
 from sklearn_whitebox.solvers._dictionary_statistics import (
     DictionaryStatistics,
     update_dictionary,
@@ -21,6 +21,8 @@ from sklearn_whitebox.solvers._result import SolverResult
 _DUPLICATE = 0.99
 # Duality gap of the codes that train the atoms.
 _CODE_TOL = 1e-5
+# Samples of a stream that a new atom may wait to be used, for each atom there is.
+_PATIENCE = 10
 # Steps of an epoch below which batches do not grow.
 _STEPS = 64
 
@@ -95,9 +97,11 @@ def learn_dictionary_online(
        and sparse coding. JMLR 11.
     """
     generator = generator or np.random.default_rng(0)
-    D = unit_rows(np.asarray(init, dtype=X.dtype))
-    if positive_dict:
-        D = np.maximum(D, 0)
+    D = feasible_atoms(
+        np.asarray(init, dtype=X.dtype),
+        positive=positive_dict,
+        may_flip=not positive_code,
+    )
     settings = {
         "alpha": alpha,
         "positive_code": positive_code,
@@ -118,7 +122,9 @@ def learn_dictionary_online(
             fresh = 0
             # The last tenth of the epochs is for settling.
             if epoch < 0.9 * max_iter - 1 and n_replaced < 10 * len(D):
-                D, statistics, fresh = _replace_atoms(X, D, statistics, seen, alpha)
+                D, statistics, fresh = _replace_atoms(
+                    X, D, statistics, seen, alpha, positive_code, positive_dict
+                )
                 n_replaced += fresh
             if callback is not None and callback(epoch, curve[-1]):
                 break
@@ -274,22 +280,33 @@ def stream_step(
             n_jobs=n_jobs,
         )
         energy = np.diag(statistics.gram)
-        # In memory, not in the batch alone: an atom may wait for its samples.
-        usage = np.where(energy > 1e-6 * energy.max(initial=0), len(X), 0)
+        # An atom may wait for its samples, longer than a batch.
+        is_new = statistics.ages < _PATIENCE * len(D)
+        is_used = is_new | (energy > 1e-6 * energy.max(initial=0))
+        usage = np.where(is_used, len(X), 0)
+        seen = _Seen(objectives, usage)
         D, statistics, n_replaced = _replace_atoms(
-            X, D, statistics, _Seen(objectives, usage), alpha
+            X, D, statistics, seen, alpha, positive_code, positive_dict
         )
     return D, statistics, float(np.mean(objectives)), n_replaced
 
 
 def _replace_atoms(
-    X: Array, D: Array, statistics: DictionaryStatistics, seen: _Seen, alpha: float
+    X: Array,
+    D: Array,
+    statistics: DictionaryStatistics,
+    seen: _Seen,
+    alpha: float,
+    positive_code: bool,
+    positive_dict: bool,
 ) -> tuple[Array, DictionaryStatistics, int]:
     """Put badly represented samples in the place of atoms without a use."""
     n_samples, k = len(X), len(D)
     idle = max(min(2.0, n_samples / (10 * k)), 0.001 * n_samples / k)
     atoms = unit_rows(D)
-    cosines = np.abs(atoms @ atoms.T)
+    # With codes of one sign an atom and its negative are two atoms.
+    likeness = np.asarray if positive_code else np.abs
+    cosines = likeness(atoms @ atoms.T)
     # Of two doubles the one used less goes; ties go by position.
     weaker = (seen.usage[:, None] < seen.usage) | (
         (seen.usage[:, None] == seen.usage) & np.tri(k, k=-1, dtype=bool)
@@ -301,7 +318,8 @@ def _replace_atoms(
         return D, statistics, 0
     # A sample is worth an atom only if its own direction would represent it better.
     norms = np.linalg.norm(X, axis=1)
-    alone = np.where(norms > alpha, alpha * norms - alpha**2 / 2, norms**2 / 2)
+    level = np.minimum(alpha, norms)
+    alone = level * norms - level**2 / 2
     gain = seen.objectives - alone
     candidates = np.argsort(-gain, kind="stable")[: 10 * len(useless)]
     D = D.copy()
@@ -309,9 +327,12 @@ def _replace_atoms(
     for row in candidates:
         if len(replaced) == len(useless) or gain[row] <= 1e-3 * seen.objectives[row]:
             break
-        atom = X[row] / norms[row]
+        atom = feasible_atoms(
+            X[row : row + 1], positive=positive_dict, may_flip=not positive_code
+        )[0]
         others = np.delete(atoms, useless[len(replaced) :], axis=0)
-        if len(others) and np.max(np.abs(others @ atom)) > _DUPLICATE:
+        is_copy = len(others) and np.max(likeness(others @ atom)) > _DUPLICATE
+        if is_copy or not atom.any():
             continue
         j = useless[len(replaced)]
         D[j] = atoms[j] = atom
@@ -333,6 +354,8 @@ def _in_order(
     cross = statistics.cross[order] * signs[:, None]
     return {
         "components": components,
-        "statistics": replace(statistics, gram=gram, cross=cross),
+        "statistics": replace(
+            statistics, gram=gram, cross=cross, ages=statistics.ages[order]
+        ),
         "n_replaced": n_replaced,
     }

@@ -14,6 +14,7 @@ from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_sco
 from sklearn.pipeline import make_pipeline
 
 from sklearn_whitebox import SparseDictionaryLearner
+from sklearn_whitebox._random import draw_seed
 from sklearn_whitebox.datasets import make_sparse_codes
 from sklearn_whitebox.estimators._dictionary_codes import encode
 from sklearn_whitebox.metrics import dictionary_recovery
@@ -280,7 +281,9 @@ def test_fit_is_reproducible_at_any_number_of_threads(overcomplete, n_components
 
 def test_fewer_samples_than_features_work(rng):
     X = rng.standard_normal((8, 20))
-    model = SparseDictionaryLearner(random_state=0).fit(X)
+    model = SparseDictionaryLearner(random_state=0)
+    with pytest.warns(UserWarning, match="20 times as many samples"):
+        model.fit(X)
     assert model.components_.shape == (8, 20)
     np.testing.assert_allclose(model.inverse_transform(model.transform(X)), X)
     model = SparseDictionaryLearner(30, random_state=0).fit(X)
@@ -561,3 +564,152 @@ def test_codes_can_be_found_on_a_device(overcomplete, device, sparse_output):
         found = model.transform(torch.from_numpy(X).cuda())
         assert found.is_cuda
         np.testing.assert_array_equal(found.cpu(), codes)
+
+
+def test_batches_are_one_pass(rng):
+    X, _, _ = make_sparse_codes(1024, 20, 110, n_nonzero=3, random_state=0)
+    start = rng.standard_normal((110, 20))
+    settings = {"alpha": 0.4, "dict_init": start, "random_state": 0}
+    whole = SparseDictionaryLearner(
+        110, fit_algorithm="online", max_iter=1, batch_size=128, tol=0, **settings
+    )
+    with pytest.warns(ConvergenceWarning):
+        whole.fit(X)
+    order = np.random.default_rng(draw_seed(0)).permutation(len(X))
+    stream = SparseDictionaryLearner(110, **settings)
+    for rows in np.split(order, 8):
+        stream.partial_fit(X[rows])
+    assert stream.n_replaced_ == 0
+    cosines = np.abs(stream.components_ @ whole.components_.T).max(axis=1)
+    np.testing.assert_allclose(cosines, 1, atol=1e-10)
+    assert np.mean(stream.objective_curve_) == pytest.approx(whole.objective_curve_[0])
+
+
+def test_length_of_a_start_does_not_matter_to_a_stream(overcomplete):
+    X, _, D = overcomplete
+    one, other = (
+        SparseDictionaryLearner(50, dict_init=scale * D, alpha=0.3).partial_fit(X)
+        for scale in (1, 100)
+    )
+    np.testing.assert_allclose(one.components_, other.components_, atol=1e-10)
+
+
+def test_opposite_atoms_are_two_where_codes_are_positive(rng):
+    D = np.vstack([np.eye(6), -np.eye(6)])
+    codes = np.abs(rng.standard_normal((2000, 12))) * (rng.random((2000, 12)) < 0.1)
+    model = SparseDictionaryLearner(
+        12, alpha=0.05, positive_code=True, dict_init=D, max_iter=10, random_state=0
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(codes @ D)
+    assert model.n_replaced_ == 0
+    assert (model.components_ @ D.T).max(axis=0).min() > 0.99
+
+
+def test_streams_keep_atoms_positive(rng):
+    X = rng.standard_normal((600, 8))
+    model = SparseDictionaryLearner(12, alpha=1.5, positive_dict=True, random_state=0)
+    for rows in np.split(np.arange(600), 6):
+        model.partial_fit(X[rows])
+        assert (model.components_ >= 0).all()
+
+
+@pytest.mark.parametrize("algorithm", ["online", "ksvd", "mod", "palm"])
+def test_positive_atoms_explain_negative_samples(rng, algorithm):
+    X = -np.abs(make_sparse_codes(300, 6, 8, n_nonzero=2, random_state=0)[0])
+    settings = {"fit_algorithm": algorithm, "positive_dict": True, "random_state": 0}
+    model = SparseDictionaryLearner(8, **settings, max_iter=1000, tol=0.01).fit(X)
+    assert (model.components_ >= 0).all()
+    assert (model.transform(X) <= 1e-12).any()
+    # Zero codes would score minus half the mean square.
+    assert model.score(X) > -0.4 * np.mean((X**2).sum(axis=1))
+    # Two constraints together leave nothing.
+    model.set_params(positive_code=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        with pytest.raises(ValueError, match="positive_dict=True leaves no atom"):
+            model.fit(X)
+
+
+@pytest.mark.parametrize("algorithm", ["online", "ksvd", "mod", "palm"])
+@pytest.mark.parametrize("scale", [0.0, 1e-200, 1e200])
+def test_length_of_a_start_does_not_matter(overcomplete, algorithm, scale):
+    X, _, D = overcomplete
+    settings = {"fit_algorithm": algorithm, "max_iter": 5, "random_state": 0}
+    model = SparseDictionaryLearner(50, dict_init=scale * D, **settings)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(X)
+    norms = np.linalg.norm(model.components_, axis=1)
+    np.testing.assert_allclose(norms, 1, atol=1e-10)
+
+
+@pytest.mark.parametrize("alpha", [1e4, 1e300])
+@pytest.mark.parametrize("algorithm", ["online", "palm", "msp"])
+def test_hopeless_penalties_are_refused_before_learning(complete, alpha, algorithm):
+    model = SparseDictionaryLearner(fit_algorithm=algorithm, alpha=alpha)
+    with pytest.raises(ValueError, match="largest norm of a sample"):
+        model.fit(complete[0])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"transform_algorithm": "bogus"},
+        {"transform_n_nonzero_coefs": 2.5},
+        {"transform_alpha": -1},
+        {"transform_alpha": np.inf},
+        {"split_sign": "yes"},
+    ],
+)
+def test_parameters_set_after_the_fit_are_checked(complete, wrong):
+    model = SparseDictionaryLearner(random_state=0).fit(complete[0])
+    model.set_params(**wrong)
+    for method in (model.transform, model.score):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            method(complete[0])
+
+
+def test_given_start_decides_on_the_algorithm(overcomplete):
+    X, _, D = overcomplete
+    model = SparseDictionaryLearner(dict_init=D, max_iter=2, tol=1.0).fit(X)
+    assert model.components_.shape == D.shape
+
+
+def test_dense_codes_on_many_atoms_are_warned_of():
+    X = load_digits().data[:600] / 16
+    with pytest.warns(UserWarning, match="increase alpha"):
+        SparseDictionaryLearner(128, alpha=1e-4, max_iter=3, tol=1.0).fit(X)
+
+
+def test_rotations_refuse_a_hopeless_penalty(complete):
+    with pytest.raises(ValueError, match="makes every code zero"):
+        SparseDictionaryLearner(alpha=1e6, random_state=0).fit(complete[0])
+
+
+def test_gaussian_samples_have_no_sources_either(rng):
+    X = rng.standard_normal((2000, 5))
+    model = SparseDictionaryLearner(fit_algorithm="kurtosis", random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        with pytest.warns(UserWarning, match="look Gaussian"):
+            model.fit(X)
+
+
+def test_too_few_samples_for_a_rotation_are_warned_of(rng):
+    X = rng.standard_normal((60, 20))
+    with pytest.warns(UserWarning, match="20 times as many samples"):
+        SparseDictionaryLearner(random_state=0).fit(X)
+
+
+def test_penalty_is_not_blamed_for_what_pursuit_does(rng):
+    X = rng.standard_normal((100, 8))
+    SparseDictionaryLearner(
+        8,
+        fit_algorithm="online",
+        alpha=1.0,
+        transform_algorithm="omp",
+        transform_n_nonzero_coefs=8,
+        tol=1.0,
+    ).fit(X)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import sparse
 
 from sklearn_whitebox.datasets import make_sparse_codes
 from sklearn_whitebox.metrics import dictionary_recovery
@@ -252,3 +253,30 @@ def test_atoms_can_be_kept_positive(rng):
     result = learn(X, 15, positive_code=True, positive_dict=True)
     assert (result.solution["components"] >= 0).all()
     assert result.objective[-1] < result.objective[0]
+
+
+def test_unsorted_sparse_codes_are_summed_right():
+    codes = sparse.csr_array(
+        (np.array([1.0, 2.0, 3.0, 1.0]), np.array([2, 0, 1, 2]), np.array([0, 4])),
+        shape=(1, 3),
+    )
+    dense = np.array([[2.0, 3.0, 2.0]])
+    statistics = DictionaryStatistics.of(codes, np.ones((1, 2)))
+    np.testing.assert_allclose(statistics.gram, dense.T @ dense)
+    np.testing.assert_allclose(statistics.cross, dense.T @ np.ones((1, 2)))
+    whole = DictionaryStatistics.of(dense / 4, np.ones((1, 2), dtype=int))
+    np.testing.assert_allclose(whole.gram, dense.T @ dense / 16)
+
+
+def test_new_atoms_of_a_stream_wait_for_their_samples(rng):
+    X = rng.standard_normal((40, 5))
+    D = np.vstack([np.eye(5), np.full((1, 5), -1.0)])
+    D, statistics = unit_rows(D), DictionaryStatistics.empty(D)
+    n_replaced = []
+    for _ in range(3):
+        D, statistics, _, fresh = stream_step(
+            np.abs(X), D, statistics, alpha=1.0, positive_code=True
+        )
+        n_replaced.append(fresh)
+    assert n_replaced[0] == 0  # 40 samples are fewer than ten for each of six atoms
+    assert sum(n_replaced) >= 1
