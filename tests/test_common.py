@@ -39,7 +39,7 @@ INSTANCES = [
     RateReductionEmbedding(encoder="linear", max_iter=2, batch_size=None),
     SparseAutoencoder(max_iter=20),
     SparseAutoencoder(activation="relu", max_iter=20),
-    # One active latent, since a check asks for one component.
+    # One active atom, since a check asks for one component.
     SparseAutoencoder(5, n_active=1, center="mean", max_iter=5),
     SparseDictionaryLearner(),
     SparseDictionaryLearner(fit_algorithm="msp", whiten=False),

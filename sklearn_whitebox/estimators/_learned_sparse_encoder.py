@@ -12,39 +12,21 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_whitebox._array import (
-    as_numpy,
-    check_memory,
-    inference_device,
-    resolve_device,
-    restore,
-    to_tensor,
-    validate_array,
-)
+from sklearn_whitebox._array import as_numpy, restore, validate_array
 from sklearn_whitebox._compat import Interval, StrOptions
 from sklearn_whitebox._progress import Progress
 from sklearn_whitebox._random import draw_seed
-from sklearn_whitebox._threads import torch_threads
 from sklearn_whitebox.estimators._base import WhiteboxEstimator, all_or_nothing
-from sklearn_whitebox.estimators._network_state import (
-    BLOCK,
-    apply_network,
-    arrays_of,
-    blocks_of,
-    load_arrays,
+from sklearn_whitebox.estimators._learned_encoder_fitting import (
+    check_alpha,
+    check_settings,
+    checked_dictionary,
+    learn_atoms,
+    train_network,
 )
-from sklearn_whitebox.functional._dictionary import lasso_duality_gap
-from sklearn_whitebox.modules._learned_encoder import UnrolledEncoder
-from sklearn_whitebox.solvers._atoms import initial_atoms
+from sklearn_whitebox.estimators._learned_encoder_network import LassoNetwork
+from sklearn_whitebox.estimators._network_state import arrays_of
 from sklearn_whitebox.solvers._lasso_encode import lasso_encode
-from sklearn_whitebox.solvers._online_dictionary import learn_dictionary_online
-from sklearn_whitebox.solvers._train import TrainSettings
-from sklearn_whitebox.solvers._unrolled import train_sparse_encoder
-
-# Epochs of dictionary learning where no dictionary is given.
-_DICTIONARY_EPOCHS = 100
-# Relative duality gap of the codes that supervise.
-_TARGET_TOL = 1e-6
 
 
 class LearnedSparseEncoder(
@@ -67,8 +49,10 @@ class LearnedSparseEncoder(
     ----------
     dictionary : array-like of shape (n_components, n_features), default=None
         Atoms D, used as they are. None learns unit atoms from the samples online, as
-        :class:`SparseDictionaryLearner` with ``fit_algorithm="online"`` does in up to
-        100 epochs.
+        :class:`SparseDictionaryLearner` with ``fit_algorithm="online"`` does, in at
+        most 100 epochs and without a warning if they still move: an encoder can be
+        learnt for any atoms. Where the atoms themselves matter, give those of a
+        :class:`SparseDictionaryLearner` that has converged.
     n_components : int, default=None
         Number of atoms to learn where `dictionary` is None; None is twice the number of
         features.
@@ -158,9 +142,11 @@ class LearnedSparseEncoder(
     Notes
     -----
     With n samples, T layers, k atoms and d features a pass costs O(n T k d) time, times
-    k/d for ``"free"``; memory is that of two float32 copies of the samples, of T k d
-    weights, three times, and of the codes of a batch after every layer. `transform`
-    costs O(n T k d) and computes in the floating type of its input. Training is bitwise
+    k/d for ``"free"``; memory is that of a float32 copy of the samples, of a second one
+    for early stopping, of the non-zeros of the exact codes if they supervise, of T k d
+    weights, four times, and of the codes of a batch after every layer. `transform`
+    costs O(n T k d) and computes in the floating type of its input, by blocks of 1024
+    samples; so does `score`, which keeps no codes. Training is bitwise
     reproducible for a given `random_state` on one machine with one number of threads.
 
     Trained weights make the objective small on samples like those of the fit. On other
@@ -277,11 +263,17 @@ class LearnedSparseEncoder(
         ValueError
             If the dictionary does not fit the samples or has a zero atom, or if `alpha`
             is so large that all exact codes are zero.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If ``loss="supervised"`` and the solver did not find the exact codes.
         """
         X = validate_array(self, X, ensure_min_samples=2, power=2)
         generator = torch.Generator().manual_seed(draw_seed(self.random_state))
-        given = self._checked_dictionary(X)
-        self._check_sizes(X, self._n_atoms(X, given))
+        D = checked_dictionary(self, X)
+        k = (self.n_components or 2 * X.shape[1]) if D is None else len(D)
+        check_settings(self, X, k)
         self.scale_ = math.sqrt(np.einsum("ij,ij->", X, X, dtype=float) / len(X))
         if self.scale_ == 0:
             raise ValueError("X is zero everywhere, so every code is zero.")
@@ -290,17 +282,24 @@ class LearnedSparseEncoder(
         progress = Progress(self, max(1, self.max_iter), X, verbose=self.verbose)
         # A later change of the parameters must not change the network.
         self._architecture = (self.n_layers, self.form, self.positive_code)
-        self.components_ = self._learn_atoms(X, generator) if given is None else given
-        self._check_alpha(X)
-        result = self._train(X, generator, progress)
+        check_alpha(X, self.alpha_, D, positive=self.positive_code)
+        if D is None:
+            D = learn_atoms(self, X, self.alpha_, k, generator)
+            check_alpha(X, self.alpha_, D, positive=self.positive_code)
+        self.components_ = D
+        network = self._network()
+        result = train_network(self, network, X, generator, progress)
         progress.close()
-        unit = self._loss_unit()
+        unit = network.loss_unit(self.loss)
         self.weights_ = arrays_of(result.weights)
         self.loss_curve_ = [unit * loss for loss in result.loss_curve]
         self.validation_curve_ = [unit * loss for loss in result.validation_curve]
         self.n_iter_ = len(result.loss_curve)
         self.best_iteration_ = result.best_iter
-        gaps = [self._gaps(X[b], codes) for b, codes in self._network_codes(X)]
+        gaps = [
+            network.gaps(X[block], codes)
+            for block, codes in network.codes(X, self.weights_, self.device)
+        ]
         self.gap_ = float(np.concatenate(gaps).mean())
         return self
 
@@ -325,7 +324,10 @@ class LearnedSparseEncoder(
         """
         check_is_fitted(self)
         rows = validate_array(self, X, reset=False, power=2)
-        return restore(self._encode(rows), like=X, estimator=self)
+        out = np.empty((len(rows), len(self.components_)), dtype=rows.dtype)
+        for block, codes in self._encode(rows):
+            out[block] = codes
+        return restore(out, like=X, estimator=self)
 
     def inverse_transform(self, X):
         """Build samples from codes.
@@ -372,237 +374,52 @@ class LearnedSparseEncoder(
         """
         check_is_fitted(self)
         X = validate_array(self, X, reset=False, power=2)
-        codes = self._encode(X)
-        residual = X - codes @ self.components_.astype(X.dtype)
-        error = np.einsum("ij,ij->", residual, residual, dtype=np.float64)
-        penalty = self.alpha_ * np.abs(codes).sum(dtype=np.float64)
-        return -float(error / 2 + penalty) / len(X)
+        D = self.components_.astype(X.dtype)
+        total = 0.0
+        for block, codes in self._encode(X):
+            residual = X[block] - codes @ D
+            total += np.einsum("ij,ij->", residual, residual, dtype=np.float64) / 2
+            total += self.alpha_ * np.abs(codes).sum(dtype=np.float64)
+        return -float(total) / len(X)
 
     @property
     def _n_features_out(self):
         return len(self.components_)
 
-    def _checked_dictionary(self, X):
-        if self.dictionary is None:
-            return None
-        D = check_array(
-            as_numpy(self.dictionary), dtype=X.dtype, input_name="dictionary", copy=True
-        )
-        if D.shape[1] != X.shape[1]:
-            raise ValueError(
-                f"dictionary has {D.shape[1]} columns but X has {X.shape[1]} features; "
-                "pass one atom per row."
-            )
-        if self.n_components not in (None, len(D)):
-            raise ValueError(
-                f"n_components={self.n_components} contradicts the dictionary of "
-                f"{len(D)} atoms; leave it None."
-            )
-        zero = np.flatnonzero(~D.any(axis=1))
-        if len(zero):
-            raise ValueError(
-                f"dictionary has {len(zero)} zero atoms, the first in row {zero[0]}; "
-                "drop them."
-            )
-        return D
-
-    def _n_atoms(self, X, given):
-        if given is not None:
-            return len(given)
-        return self.n_components or 2 * X.shape[1]
-
-    def _check_sizes(self, X, k):
-        n_features = X.shape[1]
-        per_layer = k * (n_features + (k if self.form == "free" else 0))
-        codes = min(self.batch_size, len(X)) * k
-        check_memory(
-            4 * self.n_layers * (4 * per_layer + 3 * codes) + 16 * k * k,
-            what=f"A network of {self.n_layers} layers with {k} atoms",
-            remedy="lower n_components, n_layers or batch_size, or use form='analytic'",
-        )
-
-    def _learn_atoms(self, X, generator):
-        seed = int(torch.randint(2**31 - 1, (), generator=generator))
-        draws = np.random.default_rng(seed)
-        return learn_dictionary_online(
-            X,
-            initial_atoms(X, self._n_atoms(X, None), draws),
-            alpha=self.alpha_,
-            positive_code=self.positive_code,
-            max_iter=_DICTIONARY_EPOCHS,
-            generator=draws,
-            n_jobs=self.n_jobs,
-        ).solution["components"]
-
-    def _check_alpha(self, X):
-        largest = 0.0
-        for block in blocks_of(len(X)):
-            products = X[block] @ self.components_.T
-            if not self.positive_code:
-                products = np.abs(products)
-            largest = max(largest, float(products.max()))
-        if self.alpha_ >= largest:
-            raise ValueError(
-                f"alpha={self.alpha_:.3g} >= alpha_max for every sample, so that all "
-                f"codes are zero; use alpha < {largest:.3g}."
-            )
-
-    def _train(self, X, generator, progress):
-        inputs = np.empty(X.shape, dtype=np.float32)
-        np.divide(X, self.scale_, out=inputs, casting="same_kind")
-        kept, held_out = self._split(len(X), generator)
-        steps = -(-len(kept) // self.batch_size)
-        work = 3 * self._work(min(self.batch_size, len(kept)))
-        device = resolve_device(self.device, work=work * steps * self.max_iter)
-        module = self._make_module(torch.float32).to(device)
-        targets = self._targets(X, device)
-        tensor = to_tensor(inputs, device=device)
-        settings = TrainSettings(
-            learning_rate=float(self.learning_rate),
-            max_epochs=self.max_iter,
-            steps_per_epoch=steps,
-            patience=self.n_iter_no_change if self.early_stopping else None,
-        )
-
-        def part(rows):
-            return tensor[rows], None if targets is None else targets[rows]
-
-        training, wanted = (tensor, targets) if held_out is None else part(kept)
-        try:
-            with torch_threads(work):
-                return train_sparse_encoder(
-                    module,
-                    training,
-                    module.dictionary,
-                    alpha=self.alpha_ / (self.scale_ * self._atom_length()),
-                    settings=settings,
-                    generator=generator,
-                    targets=wanted,
-                    held_out=None if held_out is None else part(held_out),
-                    callback=self._in_units_of(progress),
-                )
-        except FloatingPointError as error:
-            raise ValueError(
-                f"Training diverged ({error}); lower learning_rate="
-                f"{self.learning_rate!r}."
-            ) from error
-
-    def _in_units_of(self, progress):
-        return lambda epoch, loss: progress(epoch, self._loss_unit() * loss)
-
-    def _atom_length(self):
-        """Root mean squared norm of the atoms, by which the network divides them."""
-        k = len(self.components_)
-        return math.sqrt(np.square(self.components_, dtype=np.float64).sum() / k)
-
-    def _loss_unit(self):
-        if self.loss == "lasso":
-            return self.scale_**2
-        return (self.scale_ / self._atom_length()) ** 2
-
-    def _targets(self, X, device):
-        if self.loss == "lasso":
-            return None
-        exact = lasso_encode(
-            X,
-            self.components_,
-            alpha=self.alpha_,
-            positive=self.positive_code,
-            tol=_TARGET_TOL,
-            n_jobs=self.n_jobs,
-        ).solution
-        unit = self._atom_length() / self.scale_
-        return to_tensor(exact * unit, device=device, dtype=torch.float32)
-
-    def _split(self, n_samples, generator):
-        if not self.early_stopping:
-            return torch.arange(n_samples), None
-        n_held_out = math.ceil(self.validation_fraction * n_samples)
-        if n_held_out >= n_samples:
-            raise ValueError(
-                f"early_stopping=True with validation_fraction="
-                f"{self.validation_fraction} leaves none of {n_samples} samples to "
-                "train on; lower it or use early_stopping=False."
-            )
-        order = torch.randperm(n_samples, generator=generator)
-        return order[n_held_out:], order[:n_held_out]
-
-    def _make_module(self, dtype):
+    def _network(self):
         n_layers, form, positive = self._architecture
-        length = self._atom_length()
-        module = UnrolledEncoder(
-            to_tensor(self.components_ / length, dtype=dtype),
-            alpha=self.alpha_ / (self.scale_ * length),
-            n_layers=n_layers,
-            form=form,
-            positive=positive,
+        return LassoNetwork(
+            self.components_, self.alpha_, self.scale_, n_layers, form, positive
         )
-        if not all(bool(w.isfinite().all()) for w in module.state_dict().values()):
-            raise ValueError(
-                "dictionary or alpha is out of the range of float32 in comparison with "
-                "X; scale the atoms to unit norm."
-            )
-        return module
-
-    def _work(self, n_rows):
-        k, d = self.components_.shape
-        n_layers, form, _ = self._architecture
-        return 2.0 * n_rows * n_layers * k * (k if form == "free" else d)
-
-    def _network_codes(self, X):
-        """Yield blocks of rows and the network's codes of them."""
-        dtype = torch.float32 if X.dtype == np.float32 else torch.float64
-        module = load_arrays(self._make_module(dtype), self.weights_)
-        device = inference_device(self.device, work=self._work(len(X)))
-        module = module.to(device)
-        unit = self.scale_ / self._atom_length()
-        # One product of a layer is the unit of parallel work here.
-        work = self._work(min(len(X), BLOCK)) / self._architecture[0]
-        for block in blocks_of(len(X)):
-            with torch_threads(work):
-                rows = (X[block] / self.scale_).astype(X.dtype, copy=False)
-                codes = apply_network(module, rows, device)
-            yield block, (codes * unit).astype(X.dtype, copy=False)
-
-    def _gaps(self, rows, codes):
-        """Duality gap of each code, relative to half the squared norm of the sample."""
-        # A gap is a small difference of large numbers.
-        rows, codes = rows.astype(np.float64), codes.astype(np.float64)
-        half = np.einsum("ij,ij->i", rows, rows) / 2
-        gaps = lasso_duality_gap(
-            rows,
-            codes,
-            self.components_.astype(np.float64),
-            alpha=self.alpha_,
-            positive=self._architecture[2],
-        )
-        zero = ~codes.any(axis=1)
-        return np.where((half == 0) & zero, 0, gaps / np.where(half > 0, half, 1))
 
     def _encode(self, X):
-        out = np.empty((len(X), len(self.components_)), dtype=X.dtype)
-        for block, codes in self._network_codes(X):
-            out[block] = self._safeguarded(X[block], codes) if self.safeguard else codes
-        return out
+        """Yield blocks of rows and their codes, certified if asked for."""
+        network = self._network()
+        worst = 0.0
+        for block, codes in network.codes(X, self.weights_, self.device):
+            if self.safeguard:
+                worst = max(worst, self._certify(network, X[block], codes))
+            yield block, codes
+        if worst > 0:
+            warnings.warn(
+                f"The exact codes reached a relative duality gap of {worst:.1e}, "
+                f"not tol={self.tol}; increase tol, or pass float64 samples.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
 
-    def _safeguarded(self, rows, codes):
-        loose = self._gaps(rows, codes) > self.tol
+    def _certify(self, network, rows, codes):
+        """Solve in place for loose codes; return the gap if it stays too large."""
+        loose = network.gaps(rows, codes) > self.tol
         if not loose.any():
-            return codes
+            return 0.0
         result = lasso_encode(
             rows[loose],
             self.components_.astype(rows.dtype),
             alpha=self.alpha_,
-            positive=self._architecture[2],
+            positive=network.positive,
             tol=self.tol,
             n_jobs=self.n_jobs,
         )
-        if not result.converged:
-            warnings.warn(
-                f"The exact codes reached a relative duality gap of {result.gap:.1e}, "
-                f"not tol={self.tol}; increase tol, or pass float64 samples.",
-                ConvergenceWarning,
-                stacklevel=4,
-            )
         codes[loose] = result.solution
-        return codes
+        return 0.0 if result.converged else result.gap

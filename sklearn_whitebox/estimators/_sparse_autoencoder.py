@@ -17,32 +17,31 @@ from sklearn_whitebox._array import (
     inference_device,
     resolve_device,
     restore,
-    to_tensor,
     validate_array,
 )
 from sklearn_whitebox._compat import Interval, StrOptions
 from sklearn_whitebox._progress import Progress
 from sklearn_whitebox._random import draw_seed
 from sklearn_whitebox._threads import torch_threads
+from sklearn_whitebox.estimators._autoencoder_state import (
+    find_start,
+    module_of,
+    remember,
+    scaled_rows,
+    store,
+)
 from sklearn_whitebox.estimators._base import WhiteboxEstimator, all_or_nothing
 from sklearn_whitebox.estimators._network_state import (
     BLOCK,
     arrays_of,
     blocks_of,
-    load_arrays,
 )
-from sklearn_whitebox.modules._sparse_autoencoder import SparseAutoencoderModule
-from sklearn_whitebox.solvers._atoms import initial_atoms
 from sklearn_whitebox.solvers._autoencoder import (
-    AutoencoderMemory,
     AutoencoderSettings,
-    geometric_median,
     train_autoencoder,
 )
 
-# Rows from which the centre is estimated.
-_CENTRE_ROWS = 10_000
-# Least samples without activation that make a latent of a stream dead.
+# Least rows without activation that make an atom of a stream dead.
 _STREAM_PATIENCE = 10_000
 
 
@@ -66,7 +65,7 @@ class SparseAutoencoder(
     Parameters
     ----------
     n_components : int, default=None
-        Number of atoms, or latents; None is twice the number of features.
+        Number of atoms; None is twice the number of features.
     activation : {"topk", "relu"}, default="topk"
         How codes become sparse: by keeping the `n_active` largest values, or by an ℓ1
         penalty of weight `alpha`, which also shrinks them.
@@ -79,11 +78,11 @@ class SparseAutoencoder(
     center : {"median", "mean"}, default="median"
         Where the bias b starts: at the geometric median of the rows, or at their mean.
     dead_after : int, default=None
-        Rows without activation after which a latent is dead; None is five passes over
-        the rows of `fit`, and in `partial_fit` the same but at least 10 000. Dead
-        latents of ``"relu"`` are replaced by what badly rebuilt rows lack; those of
-        ``"topk"`` are trained on the error of the living, and replaced only if that
-        does not wake them in as long a time again.
+        Rows without activation after which an atom is dead; None is five passes over
+        the rows of `fit`, and in `partial_fit` the same but at least 10 000. Dead atoms
+        of ``"relu"`` are replaced by what badly rebuilt rows lack; those of ``"topk"``
+        are trained on the error of the living, and replaced only if that does not wake
+        them in as long a time again.
     batch_size : int, default=256
         Rows of a batch.
     learning_rate : float, default="auto"
@@ -92,7 +91,7 @@ class SparseAutoencoder(
     max_iter : int, default=100
         Passes over the rows of `fit`, all of them done.
     sparse_output : bool, default=False
-        Whether `transform` returns a CSR matrix, made by blocks of rows.
+        Whether `transform` returns a csr_array, made by blocks of rows.
     device : str or torch.device, default="auto"
         Where to train: ``"cpu"``, ``"cuda"``, … ``"auto"`` takes CUDA if there is one
         and the work is more than about ten billion multiply-adds.
@@ -119,10 +118,10 @@ class SparseAutoencoder(
     explained_variance_ratio_ : float
         Fraction of the variance of the rows that is rebuilt.
     dead_fraction_ : float
-        Share of latents that no row of the fit activates; after `partial_fit`, that are
+        Share of atoms that no row of the fit activates; after `partial_fit`, that are
         dead by `dead_after`.
-    n_resampled_ : int
-        Dead latents replaced.
+    n_replaced_ : int
+        Dead atoms replaced.
     loss_curve_ : list of float
         Mean loss of every pass, or call of `partial_fit`, for scaled rows.
     n_iter_ : int
@@ -140,9 +139,9 @@ class SparseAutoencoder(
     Notes
     -----
     With n rows, k atoms and d features a pass costs O(n k d) time. Memory is that of
-    two float32 copies of the rows, of 8 k d numbers, and of the codes of a batch;
-    `transform` needs the codes of 1024 rows besides its result. It computes in the
-    floating type of its input, each row by itself. Training is bitwise reproducible for
+    a float32 copy of the rows, of 8 k d numbers, and of the codes of a batch or of 1024
+    rows; `transform` needs the latter besides its result. It computes in the floating
+    type of its input, each row by itself. Training is bitwise reproducible for
     a given `random_state` on one machine with one number of threads.
 
     References
@@ -251,7 +250,7 @@ class SparseAutoencoder(
         self._memory = memory
         self.loss_curve_ = result.loss_curve
         self.n_iter_ = len(result.loss_curve)
-        self.n_resampled_ = result.n_revived
+        self.n_replaced_ = result.n_replaced
         self._describe(X)
         return self
 
@@ -292,7 +291,7 @@ class SparseAutoencoder(
         self._memory = memory
         self.loss_curve_ = [*earlier, *result.loss_curve]
         self.n_iter_ = len(self.loss_curve_)
-        self.n_resampled_ = (0 if is_first else self.n_resampled_) + result.n_revived
+        self.n_replaced_ = (0 if is_first else self.n_replaced_) + result.n_replaced
         self._describe(X)
         dead = memory["idle"] >= self._patience(len(X), stream=True)
         self.dead_fraction_ = float(dead.mean())
@@ -308,13 +307,13 @@ class SparseAutoencoder(
 
         Returns
         -------
-        codes : ndarray, Tensor or CSR matrix of shape (n_samples, n_components)
+        codes : ndarray, Tensor or csr_array of shape (n_samples, n_components)
             Non-negative codes in the units and the floating type of `X`.
         """
         check_is_fitted(self)
         rows = validate_array(self, X, reset=False, power=2)
         if self.sparse_output:
-            blocks = [sparse.csr_matrix(codes) for _, codes in self._codes(rows)]
+            blocks = [sparse.csr_array(codes) for _, codes in self._codes(rows)]
             return sparse.vstack(blocks, format="csr")
         out = np.empty((len(rows), len(self.components_)), dtype=rows.dtype)
         for block, codes in self._codes(rows):
@@ -326,7 +325,7 @@ class SparseAutoencoder(
 
         Parameters
         ----------
-        X : array-like, Tensor or CSR matrix of shape (n_samples, n_components)
+        X : array-like, Tensor or sparse array of shape (n_samples, n_components)
             Codes.
 
         Returns
@@ -378,7 +377,7 @@ class SparseAutoencoder(
         n_features = X.shape[1]
         k = self.n_components or 2 * n_features
         check_memory(
-            32 * k * n_features + 12 * self.batch_size * k,
+            32 * k * n_features + 12 * min(self.batch_size, len(X)) * k,
             what=f"An autoencoder of {n_features} features with {k} atoms",
             remedy="lower n_components or batch_size",
         )
@@ -388,32 +387,17 @@ class SparseAutoencoder(
                 f"n_active={n_active} must be at most the {k} atoms; lower it or raise "
                 "n_components."
             )
+        resolve_device(self.device)
         self._n_active = n_active if self.activation == "topk" else None
-        rows = torch.randperm(len(X), generator=generator)[:_CENTRE_ROWS].numpy()
-        sample = X[np.sort(rows)].astype(np.float64)
-        if self.center == "mean":
-            self.center_ = sample.mean(axis=0)
-        else:
-            self.center_ = geometric_median(torch.from_numpy(sample)).numpy()
-        sample -= self.center_
-        spread = math.sqrt(np.mean(np.square(sample)))
-        # Rounding of a constant is no spread.
-        constant = spread <= 10 * np.finfo(X.dtype).eps * np.abs(self.center_).max()
-        self.scale_ = 1.0 if constant else spread
-        seed = int(torch.randint(2**31 - 1, (), generator=generator))
-        atoms = initial_atoms(
-            (sample / self.scale_).astype(np.float32), k, np.random.default_rng(seed)
+        self.center_, self.scale_, self.weights_ = find_start(
+            X, k, self.center, generator
         )
-        module = SparseAutoencoderModule(torch.from_numpy(atoms))
-        self.weights_ = arrays_of(module.state_dict())
 
-    def _train(self, X, memory, generator, *, n_epochs=None, callback=None):
+    def _train(self, X, stored, generator, *, n_epochs=None, callback=None):
         k, d = self.weights_["decoder"].shape
-        n_rows = min(self.batch_size, len(X))
-        work = 6.0 * n_rows * k * d
-        passes = n_epochs or 1
-        device = resolve_device(self.device, work=work / n_rows * len(X) * passes)
-        module = self._make_module(torch.float32).to(device)
+        work = 6.0 * k * d
+        device = resolve_device(self.device, work=work * len(X) * (n_epochs or 1))
+        module = module_of(self.weights_, self._n_active, torch.float32).to(device)
         module.train()
         settings = AutoencoderSettings(
             learning_rate=self._learning_rate(k),
@@ -421,18 +405,14 @@ class SparseAutoencoder(
             dead_after=self._patience(len(X), stream=n_epochs is None),
             n_auxiliary=max(self._n_active, d // 2) if self._n_active else 0,
         )
-        remembered = AutoencoderMemory.empty(module)
-        if memory is not None:
-            for name, moment in memory["moments"].items():
-                remembered.moments[name] = to_tensor(moment, device=device)
-            remembered.idle = to_tensor(memory["idle"], device=device)
-            remembered.n_steps = memory["n_steps"]
+        memory = remember(stored, module)
+        inputs = scaled_rows(X, self.center_, self.scale_, np.float32)
         try:
-            with torch_threads(work):
+            with torch_threads(work * min(self.batch_size, len(X))):
                 result = train_autoencoder(
                     module,
-                    to_tensor(self._scaled(X, np.float32), device=device),
-                    remembered,
+                    torch.from_numpy(inputs).to(device),
+                    memory,
                     settings,
                     batch_size=self.batch_size,
                     generator=generator,
@@ -445,12 +425,7 @@ class SparseAutoencoder(
                 f"{settings.learning_rate:.2g}, or remove outliers."
             ) from error
         self.weights_ = arrays_of(module.state_dict())
-        return {
-            "moments": arrays_of(remembered.moments),
-            "idle": remembered.idle.cpu().numpy().copy(),
-            "n_steps": remembered.n_steps,
-            "seed": int(torch.randint(2**31 - 1, (), generator=generator)),
-        }, result
+        return store(memory, generator), result
 
     def _learning_rate(self, n_components):
         if self.learning_rate == "auto":
@@ -462,28 +437,16 @@ class SparseAutoencoder(
             return self.dead_after
         return max(5 * n_samples, _STREAM_PATIENCE if stream else 1)
 
-    def _scaled(self, X, dtype):
-        # The centre is in double precision, in which a copy of all rows is too large.
-        out = np.empty(X.shape, dtype=dtype)
-        for block in blocks_of(len(X)):
-            out[block] = (X[block] - self.center_) / self.scale_
-        return out
-
-    def _make_module(self, dtype):
-        decoder = to_tensor(self.weights_["decoder"], dtype=dtype)
-        module = SparseAutoencoderModule(decoder, n_active=self._n_active)
-        return load_arrays(module, self.weights_)
-
     def _codes(self, X):
         """Yield blocks of rows and their codes, in the units of the rows."""
-        module = self._make_module(
-            torch.float32 if X.dtype == np.float32 else torch.float64
-        )
+        dtype = torch.float32 if X.dtype == np.float32 else torch.float64
+        module = module_of(self.weights_, self._n_active, dtype)
         work = float(module.decoder.numel())
         device = inference_device(self.device, work=work * len(X))
         module = module.to(device)
         for block in blocks_of(len(X)):
-            rows = to_tensor(self._scaled(X[block], X.dtype), device=device)
+            rows = scaled_rows(X[block], self.center_, self.scale_, X.dtype)
+            rows = torch.from_numpy(rows).to(device)
             with torch_threads(work * min(len(X), BLOCK)), torch.no_grad():
                 codes = module.activate(module.correlate(rows)).cpu().numpy()
             yield block, (codes * self.scale_).astype(X.dtype, copy=False)
@@ -493,7 +456,7 @@ class SparseAutoencoder(
         return codes @ D + self.pre_bias_.astype(codes.dtype)
 
     def _measure(self, X):
-        """Explained variance, mean number of non-zeros, and which latents were used."""
+        """Explained variance, mean number of non-zeros, and which atoms were used."""
         mean = X.mean(axis=0, dtype=np.float64)
         lost = total = n_nonzero = 0.0
         used = np.zeros(len(self.components_), dtype=bool)

@@ -5,8 +5,7 @@ from sklearn_whitebox.solvers._autoencoder import (
     AutoencoderResult,
     AutoencoderSettings,
     autoencoder_step,
-    geometric_median,
-    revive_latents,
+    replace_dead_atoms,
     train_autoencoder,
 )
 from sklearn_whitebox.solvers._copies import (
@@ -18,6 +17,9 @@ from sklearn_whitebox.solvers._dictionary_statistics import (
 )
 from sklearn_whitebox.solvers._elastic_net import (
     elastic_net_gram,
+)
+from sklearn_whitebox.solvers._geometric_median import (
+    geometric_median,
 )
 from sklearn_whitebox.solvers._graph_cut import (
     cut_graph,
@@ -118,7 +120,7 @@ __all__ = [
     "online_step",
     "pivoted_qr_labels",
     "refine_by_coding_length",
-    "revive_latents",
+    "replace_dead_atoms",
     "self_express",
     "shuffled_batches",
     "spectral_embedding",

@@ -1,4 +1,4 @@
-"""Train a sparse autoencoder: unit atoms, Adam, and no latent left dead."""
+"""Train a sparse autoencoder: unit atoms, Adam, and no atom left dead."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,18 +10,20 @@ from torch import Tensor, nn
 from sklearn_whitebox.solvers._train import Callback
 
 _BETAS = (0.9, 0.999)
-# Weight of the error that dead latents are asked to explain.
+# Weight of the error that dead atoms are asked to explain.
 _AUXILIARY = 1 / 32
-# Length of a revived encoder row, relative to the mean of the living ones: without
+# Length of the encoder row of a new atom, relative to the mean of the living ones: without
 # competition for places in the code, a short one disturbs them less.
 _TIMID = 0.2
-# Latents that the auxiliary loss has not woken in this many times the patience are
+# Atoms that the auxiliary loss has not woken in this many times the patience are
 # replaced: it cannot reach those whose values are never positive.
 _LOST = 2
-# Share of the steps after which the learning rate falls and no latent is replaced.
+# Share of the steps after which the learning rate falls and no atom is replaced.
 _SETTLE = 0.8
 # Samples among which badly rebuilt ones are looked for.
-_REVIVING_ROWS = 8192
+_CANDIDATES = 8192
+# Samples of them coded at a time.
+_BLOCK = 1024
 
 
 class Autoencoder(Protocol):
@@ -56,9 +58,9 @@ class AutoencoderSettings:
     alpha : float, default=0.0
         Weight of the ℓ1 norm of the codes.
     dead_after : int, default=10000
-        Samples without activation after which a latent counts as dead.
+        Samples without activation after which an atom counts as dead.
     n_auxiliary : int, default=0
-        Dead latents that explain the error of a sample in the auxiliary loss; 0 is
+        Dead atoms that explain the error of a sample in the auxiliary loss; 0 is
         without that loss.
     max_grad_norm : float, default=1.0
         Clip the norm of the whole gradient to this.
@@ -81,7 +83,7 @@ class AutoencoderMemory:
         Running means of gradients and of their squares, ``"mean.x"`` and ``"square.x"``
         for the weight x.
     idle : Tensor of shape (n_components,)
-        Samples since the last activation of each latent.
+        Samples since the last activation of each atom.
     n_steps : int
         Steps done.
     """
@@ -180,7 +182,7 @@ def _auxiliary_loss(
     memory: AutoencoderMemory,
     settings: AutoencoderSettings,
 ) -> Tensor | float:
-    """Half squared error of dead latents that explain the error of the living."""
+    """Half squared error of dead atoms that explain the error of the living."""
     dead = memory.idle >= settings.dead_after
     n_dead = int(dead.sum())
     if not settings.n_auxiliary or not n_dead:
@@ -230,17 +232,17 @@ def _lengths(D: Tensor) -> Tensor:
     return torch.linalg.vector_norm(D, dim=-1, keepdim=True).clamp_min(1e-12)
 
 
-def revive_latents(
+def replace_dead_atoms(
     module: Autoencoder,
     X: Tensor,
     memory: AutoencoderMemory,
     settings: AutoencoderSettings,
     generator: torch.Generator,
 ) -> int:
-    """Point dead latents at what badly rebuilt samples lack.
+    """Point dead atoms at what badly rebuilt samples lack.
 
     Samples are drawn with probability proportional to their squared error, and at most
-    one latent is given to each. Where an auxiliary loss wakes the dead, only those that
+    one atom is given to each. Where an auxiliary loss wakes the dead, only those that
     stayed dead for twice as long are replaced.
 
     Parameters
@@ -250,44 +252,53 @@ def revive_latents(
     X : Tensor of shape (n_samples, n_features)
         Samples to choose from.
     memory : AutoencoderMemory
-        Changed in place: moments and idleness of the revived start anew.
+        Changed in place: moments and idleness of the replaced start anew.
     settings : AutoencoderSettings
-        Says when a latent is dead.
+        Says when an atom is dead.
     generator : Generator
         Source of the draws, on the CPU.
 
     Returns
     -------
-    n_revived : int
-        Latents replaced.
+    n_replaced : int
+        Atoms replaced.
     """
     patience = settings.dead_after * (_LOST if settings.n_auxiliary else 1)
     dead = torch.nonzero(memory.idle >= patience).squeeze(1)
     if not len(dead):
         return 0
-    with torch.no_grad():
-        error = X - module.decode(module.activate(module.correlate(X)))
+    error = _residual(module, X)
     badness = error.square().sum(-1).double().cpu()
-    n_revived = min(len(dead), int((badness > 0).sum()))
-    if not n_revived:
+    n_replaced = min(len(dead), int((badness > 0).sum()))
+    if not n_replaced:
         return 0
-    rows = torch.multinomial(badness, n_revived, generator=generator)
-    revived = dead[:n_revived]
+    rows = torch.multinomial(badness, n_replaced, generator=generator)
+    replaced = dead[:n_replaced]
     with torch.no_grad():
         alive = memory.idle < settings.dead_after
         lengths = _lengths(module.encoder)
         typical = lengths[alive].mean() if bool(alive.any()) else lengths.mean()
         atoms = error[rows.to(error.device)]
         atoms = atoms / _lengths(atoms)
-        module.decoder[revived] = atoms
+        module.decoder[replaced] = atoms
         share = 1.0 if settings.n_auxiliary else _TIMID
-        module.encoder[revived] = share * typical * atoms
-        module.encoder_bias[revived] = 0
+        module.encoder[replaced] = share * typical * atoms
+        module.encoder_bias[replaced] = 0
         for name in ("encoder", "encoder_bias", "decoder"):
-            memory.moments[f"mean.{name}"][revived] = 0
-            memory.moments[f"square.{name}"][revived] = 0
-        memory.idle[revived] = 0
-    return n_revived
+            memory.moments[f"mean.{name}"][replaced] = 0
+            memory.moments[f"square.{name}"][replaced] = 0
+        memory.idle[replaced] = 0
+    return n_replaced
+
+
+def _residual(module: Autoencoder, X: Tensor) -> Tensor:
+    """What rebuilt samples lack, with the codes of few samples at a time."""
+    with torch.no_grad():
+        parts = [
+            rows - module.decode(module.activate(module.correlate(rows)))
+            for rows in X.split(_BLOCK)
+        ]
+    return torch.cat(parts)
 
 
 @dataclass
@@ -298,12 +309,12 @@ class AutoencoderResult:
     ----------
     loss_curve : list of float
         Mean loss of every pass.
-    n_revived : int
-        Dead latents replaced.
+    n_replaced : int
+        Dead atoms replaced.
     """
 
     loss_curve: list[float]
-    n_revived: int = 0
+    n_replaced: int = 0
 
 
 def train_autoencoder(
@@ -320,7 +331,7 @@ def train_autoencoder(
     """Train by passes over samples, or take a part of a stream once.
 
     The learning rate climbs over the first twentieth of the steps and falls linearly to
-    zero over the last fifth, in which no latent is replaced any more. In a stream,
+    zero over the last fifth, in which no atom is replaced any more. In a stream,
     whose length nobody knows, it climbs over the first hundred steps and stays.
 
     Parameters
@@ -332,7 +343,7 @@ def train_autoencoder(
     memory : AutoencoderMemory
         Changed in place.
     settings : AutoencoderSettings
-        Objective and step, and when a latent is dead.
+        Objective and step, and when an atom is dead.
     batch_size : int
         Samples of a batch, at most.
     generator : Generator
@@ -373,8 +384,8 @@ def train_autoencoder(
         result.loss_curve.append(running / len(X))
         settling = n_epochs is not None and step > _SETTLE * n_steps
         if not settling:
-            rows = order[:_REVIVING_ROWS]
-            result.n_revived += revive_latents(
+            rows = order[:_CANDIDATES]
+            result.n_replaced += replace_dead_atoms(
                 module, X[rows], memory, settings, generator
             )
         if callback is not None and callback(epoch, result.loss_curve[-1]):
@@ -385,36 +396,3 @@ def train_autoencoder(
 def _rate_factor(progress: float) -> float:
     climbed = min(1.0, (progress + 1e-3) / 0.05)
     return climbed * min(1.0, (1 - progress) / (1 - _SETTLE))
-
-
-def geometric_median(X: Tensor, *, max_iter: int = 100, tol: float = 1e-6) -> Tensor:
-    r"""Find the point with the least mean distance from the rows.
-
-    Parameters
-    ----------
-    X : Tensor of shape (n_samples, n_features)
-        Rows.
-    max_iter : int, default=100
-        Most reweighted means.
-    tol : float, default=1e-6
-        Stop when the point moves by at most this, relative to the mean distance.
-
-    Returns
-    -------
-    median : Tensor of shape (n_features,)
-        The geometric median, by Weiszfeld's iteration from the mean.
-    """
-    median = X.mean(0)
-    for _ in range(max_iter):
-        distances = torch.linalg.vector_norm(X - median, dim=-1)
-        typical = float(distances.mean())
-        if typical == 0:
-            break
-        # A row at the median itself must not get all the weight.
-        weights = 1 / distances.clamp_min(1e-6 * typical)
-        moved = (weights / weights.sum()) @ X
-        step = float(torch.linalg.vector_norm(moved - median))
-        median = moved
-        if step <= tol * typical:
-            break
-    return median

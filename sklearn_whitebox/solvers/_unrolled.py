@@ -1,8 +1,10 @@
 """Train an encoder of sparse codes on the lasso objective, or on exact codes."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
+from scipy import sparse
 from torch import Tensor, nn
 
 from sklearn_whitebox.solvers._train import Callback, TrainResult, TrainSettings, train
@@ -41,8 +43,8 @@ def train_sparse_encoder(
     alpha: float,
     settings: TrainSettings,
     generator: torch.Generator,
-    targets: Tensor | None = None,
-    held_out: tuple[Tensor, Tensor | None] | None = None,
+    targets: Tensor | sparse.csr_array | None = None,
+    held_out: tuple[Tensor, Tensor | sparse.csr_array | None] | None = None,
     callback: Callback | None = None,
 ) -> TrainResult:
     r"""Train a network that maps samples to sparse codes.
@@ -65,9 +67,10 @@ def train_sparse_encoder(
         Step sizes and stop rules.
     generator : Generator
         Source of the order of the rows, on the CPU.
-    targets : Tensor of shape (n_samples, n_components), default=None
-        Codes to imitate; None minimises the objective itself.
-    held_out : tuple of Tensor, default=None
+    targets : Tensor or csr_array of shape (n_samples, n_components), default=None
+        Codes to imitate, dense for a batch at a time if they are sparse; None minimises
+        the objective itself.
+    held_out : tuple, default=None
         Samples, and their targets or None, whose loss early stopping watches.
     callback : callable, default=None
         Called as ``callback(epoch, loss)``; True stops training.
@@ -91,7 +94,7 @@ def train_sparse_encoder(
         return (error / 2 + alpha * codes.abs().sum(-1)).mean()
 
     def loss(rows: Tensor) -> Tensor:
-        return mean_loss(X[rows], None if targets is None else targets[rows])
+        return mean_loss(X[rows], _dense_rows(targets, rows, X.device))
 
     def validate() -> float:
         assert held_out is not None
@@ -99,7 +102,7 @@ def train_sparse_encoder(
         total = 0.0
         for start in range(0, len(rows), _BLOCK):
             block = slice(start, start + _BLOCK)
-            part = mean_loss(rows[block], None if wanted is None else wanted[block])
+            part = mean_loss(rows[block], _dense_rows(wanted, block, X.device))
             total += float(part) * len(rows[block])
         return total / len(rows)
 
@@ -111,3 +114,12 @@ def train_sparse_encoder(
         validate=None if held_out is None else validate,
         callback=callback,
     )
+
+
+def _dense_rows(
+    codes: Tensor | sparse.csr_array | None, rows: Any, device: torch.device
+) -> Tensor | None:
+    if codes is None or torch.is_tensor(codes):
+        return None if codes is None else codes[rows]
+    chosen = rows.numpy() if torch.is_tensor(rows) else rows
+    return torch.from_numpy(codes[chosen].toarray()).to(device)

@@ -30,25 +30,25 @@ def test_features_in_superposition_are_found(variant, global_random_seed):
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_few_of_too_many_latents_are_dead(variant):
+def test_few_of_too_many_atoms_are_dead(variant):
     X, _ = superposition(3000)
     model = SparseAutoencoder(120, max_iter=30, random_state=0, **variant).fit(X)
     assert model.dead_fraction_ <= 0.1
 
 
-def test_dead_latents_are_replaced_and_counted():
+def test_dead_atoms_are_replaced_and_counted():
     X, _ = superposition(1000)
-    # Long steps against a strong penalty silence latents for good.
+    # Long steps against a strong penalty silence atoms for good.
     settings = {"activation": "relu", "alpha": 3.0, "learning_rate": 0.01}
-    resampled, dead = [], []
+    replaced, dead = [], []
     for dead_after in (2000, 10**9):
         model = SparseAutoencoder(
             80, dead_after=dead_after, max_iter=40, random_state=0, **settings
         ).fit(X)
-        resampled.append(model.n_resampled_)
+        replaced.append(model.n_replaced_)
         dead.append(model.dead_fraction_)
-    assert resampled[0] > 0
-    assert resampled[1] == 0
+    assert replaced[0] > 0
+    assert replaced[1] == 0
     assert dead[0] < dead[1]
 
 
@@ -118,8 +118,7 @@ def test_sparse_output_has_the_same_codes(dtype, variant):
     model = SparseAutoencoder(30, max_iter=1, random_state=0, **variant).fit(X)
     dense = model.transform(X)
     codes = model.set_params(sparse_output=True).transform(X)
-    assert sparse.issparse(codes)
-    assert codes.format == "csr"
+    assert isinstance(codes, sparse.csr_array)
     assert codes.dtype == dtype
     np.testing.assert_array_equal(codes.toarray(), dense)
     np.testing.assert_allclose(

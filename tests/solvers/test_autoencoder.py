@@ -8,10 +8,10 @@ from sklearn_whitebox.solvers._autoencoder import (
     AutoencoderMemory,
     AutoencoderSettings,
     autoencoder_step,
-    geometric_median,
-    revive_latents,
+    replace_dead_atoms,
     train_autoencoder,
 )
+from sklearn_whitebox.solvers._geometric_median import geometric_median
 
 
 def setup(n_active=None, k=12, d=8, n=200):
@@ -65,7 +65,7 @@ def test_idleness_counts_rows_since_the_last_activation():
     assert int(memory.idle.sum()) == 4 * len(X)
 
 
-def test_auxiliary_loss_wakes_dead_latents():
+def test_auxiliary_loss_wakes_dead_atoms():
     dead = {}
     for n_auxiliary in (0, 4):
         module, X, memory, _ = setup(n_active=1)
@@ -81,24 +81,24 @@ def test_auxiliary_loss_wakes_dead_latents():
     assert dead[4] <= 1
 
 
-def test_auxiliary_loss_gets_time_before_latents_are_replaced():
+def test_auxiliary_loss_gets_time_before_atoms_are_replaced():
     module, X, memory, generator = setup(n_active=2)
     settings = AutoencoderSettings(1e-3, dead_after=100, n_auxiliary=4)
     memory.idle[:] = 0
     memory.idle[2] = 199
-    assert revive_latents(module, X, memory, settings, generator) == 0
+    assert replace_dead_atoms(module, X, memory, settings, generator) == 0
     memory.idle[2] = 200
-    assert revive_latents(module, X, memory, settings, generator) == 1
+    assert replace_dead_atoms(module, X, memory, settings, generator) == 1
 
 
-def test_revived_latents_point_at_what_is_missing():
+def test_new_atoms_point_at_what_is_missing():
     module, X, memory, generator = setup()
     settings = AutoencoderSettings(1e-3, dead_after=100)
     autoencoder_step(module, X, memory, settings)
     memory.idle[[2, 5]] = 100
     with torch.no_grad():
         error = X - module(X)[1]
-    assert revive_latents(module, X, memory, settings, generator) == 2
+    assert replace_dead_atoms(module, X, memory, settings, generator) == 2
     fresh = module.decoder.detach()[[2, 5]]
     cosines = fresh @ (error / error.norm(dim=1, keepdim=True)).mT
     torch.testing.assert_close(cosines.amax(1), torch.ones(2))
@@ -111,7 +111,7 @@ def test_no_row_is_missed_and_none_is_needed_when_all_live():
     module, X, memory, generator = setup()
     settings = AutoencoderSettings(1e-3, dead_after=100)
     before = module.decoder.detach().clone()
-    assert revive_latents(module, X, memory, settings, generator) == 0
+    assert replace_dead_atoms(module, X, memory, settings, generator) == 0
     assert torch.equal(before, module.decoder)
 
 
