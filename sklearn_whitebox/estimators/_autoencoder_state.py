@@ -1,12 +1,18 @@
-"""What a sparse autoencoder starts from, and what it remembers between parts."""
+"""A sparse autoencoder as arrays: its start, its memory between parts, its codes."""
 
 import math
 
 import numpy as np
 import torch
 
-from sklearn_whitebox._array import to_tensor
-from sklearn_whitebox.estimators._network_state import arrays_of, blocks_of, load_arrays
+from sklearn_whitebox._array import inference_device, to_tensor
+from sklearn_whitebox._threads import torch_threads
+from sklearn_whitebox.estimators._network_state import (
+    BLOCK,
+    arrays_of,
+    blocks_of,
+    load_arrays,
+)
 from sklearn_whitebox.modules._sparse_autoencoder import SparseAutoencoderModule
 from sklearn_whitebox.solvers._atoms import initial_atoms
 from sklearn_whitebox.solvers._autoencoder import AutoencoderMemory
@@ -150,3 +156,78 @@ def store(memory, generator):
         "n_steps": memory.n_steps,
         "seed": int(torch.randint(2**31 - 1, (), generator=generator)),
     }
+
+
+def blocks_of_codes(X, weights, n_active, center, scale, device):
+    """Code rows block by block.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        Rows.
+    weights : dict of str to ndarray
+        State of the network.
+    n_active : int or None
+        Non-zeros of a code, at most.
+    center : ndarray of shape (n_features,)
+        Centre that is subtracted first.
+    scale : float
+        Scale of the centred entries, and of the codes.
+    device : str or torch.device
+        Where to compute, as the user named it.
+
+    Yields
+    ------
+    block : slice
+        Row numbers.
+    codes : ndarray of shape (n_rows, n_components)
+        Codes, in the units and the floating type of the rows.
+    """
+    dtype = torch.float32 if X.dtype == np.float32 else torch.float64
+    module = module_of(weights, n_active, dtype)
+    work = float(module.decoder.numel())
+    device = inference_device(device, work=work * len(X))
+    module = module.to(device)
+    for block in blocks_of(len(X)):
+        rows = torch.from_numpy(scaled_rows(X[block], center, scale, X.dtype))
+        with torch_threads(work * min(len(X), BLOCK)), torch.no_grad():
+            values = module.correlate(rows.to(device))
+            codes = module.activate(values).cpu().numpy()
+        yield block, (codes * scale).astype(X.dtype, copy=False)
+
+
+def measure_codes(X, blocks, rebuild):
+    """Measure what codes explain, in one pass over blocks of them.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        Rows.
+    blocks : iterable of (slice, ndarray)
+        As :func:`blocks_of_codes` yields them.
+    rebuild : callable
+        Maps codes to rows.
+
+    Returns
+    -------
+    explained : float
+        Fraction of the variance that is rebuilt.
+    l0 : float
+        Mean number of non-zeros of a code.
+    used : ndarray of shape (n_components,)
+        Which atoms occur in a code.
+    """
+    mean = X.mean(axis=0, dtype=np.float64)
+    lost = total = n_nonzero = 0.0
+    used = False
+    for block, codes in blocks:
+        total += float(np.square(X[block] - mean).sum())
+        error = (X[block] - rebuild(codes)).astype(np.float64)
+        lost += float(np.square(error).sum())
+        n_nonzero += np.count_nonzero(codes)
+        used = used | codes.any(axis=0)
+    l0 = n_nonzero / len(X)
+    negligible = (10 * np.finfo(X.dtype).eps) ** 2 * float(np.square(mean).sum())
+    if total <= negligible * len(X):
+        return float(lost <= negligible * len(X)), l0, used
+    return 1 - lost / total, l0, used

@@ -14,7 +14,6 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_whitebox._array import (
     as_numpy,
     check_memory,
-    inference_device,
     resolve_device,
     restore,
     validate_array,
@@ -24,18 +23,16 @@ from sklearn_whitebox._progress import Progress
 from sklearn_whitebox._random import draw_seed
 from sklearn_whitebox._threads import torch_threads
 from sklearn_whitebox.estimators._autoencoder_state import (
+    blocks_of_codes,
     find_start,
+    measure_codes,
     module_of,
     remember,
     scaled_rows,
     store,
 )
 from sklearn_whitebox.estimators._base import WhiteboxEstimator, all_or_nothing
-from sklearn_whitebox.estimators._network_state import (
-    BLOCK,
-    arrays_of,
-    blocks_of,
-)
+from sklearn_whitebox.estimators._network_state import arrays_of
 from sklearn_whitebox.solvers._autoencoder import (
     AutoencoderSettings,
     train_autoencoder,
@@ -366,7 +363,8 @@ class SparseAutoencoder(
             do not vary unless they are rebuilt exactly.
         """
         check_is_fitted(self)
-        return self._measure(validate_array(self, X, reset=False, power=2))[0]
+        X = validate_array(self, X, reset=False, power=2)
+        return measure_codes(X, self._codes(X), self._rebuild)[0]
 
     @property
     def _n_features_out(self):
@@ -439,37 +437,13 @@ class SparseAutoencoder(
 
     def _codes(self, X):
         """Yield blocks of rows and their codes, in the units of the rows."""
-        dtype = torch.float32 if X.dtype == np.float32 else torch.float64
-        module = module_of(self.weights_, self._n_active, dtype)
-        work = float(module.decoder.numel())
-        device = inference_device(self.device, work=work * len(X))
-        module = module.to(device)
-        for block in blocks_of(len(X)):
-            rows = scaled_rows(X[block], self.center_, self.scale_, X.dtype)
-            rows = torch.from_numpy(rows).to(device)
-            with torch_threads(work * min(len(X), BLOCK)), torch.no_grad():
-                codes = module.activate(module.correlate(rows)).cpu().numpy()
-            yield block, (codes * self.scale_).astype(X.dtype, copy=False)
+        return blocks_of_codes(
+            X, self.weights_, self._n_active, self.center_, self.scale_, self.device
+        )
 
     def _rebuild(self, codes):
         D = self.components_.astype(codes.dtype)
         return codes @ D + self.pre_bias_.astype(codes.dtype)
-
-    def _measure(self, X):
-        """Explained variance, mean number of non-zeros, and which atoms were used."""
-        mean = X.mean(axis=0, dtype=np.float64)
-        lost = total = n_nonzero = 0.0
-        used = np.zeros(len(self.components_), dtype=bool)
-        for block, codes in self._codes(X):
-            total += float(np.square(X[block] - mean).sum())
-            error = (X[block] - self._rebuild(codes)).astype(np.float64)
-            lost += float(np.square(error).sum())
-            n_nonzero += np.count_nonzero(codes)
-            used |= codes.any(axis=0)
-        negligible = (10 * np.finfo(X.dtype).eps) ** 2 * float(np.square(mean).sum())
-        if total <= negligible * len(X):
-            return float(lost <= negligible * len(X)), n_nonzero / len(X), used
-        return 1 - lost / total, n_nonzero / len(X), used
 
     def _describe(self, X):
         D = self.weights_["decoder"].astype(np.float64)
@@ -478,5 +452,6 @@ class SparseAutoencoder(
         )
         bias = self.center_ + self.scale_ * self.weights_["pre_bias"].astype(float)
         self.pre_bias_ = bias.astype(X.dtype)
-        self.explained_variance_ratio_, self.l0_, used = self._measure(X)
+        explained, self.l0_, used = measure_codes(X, self._codes(X), self._rebuild)
+        self.explained_variance_ratio_ = explained
         self.dead_fraction_ = float(1 - used.mean())

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from sklearn.base import clone
@@ -5,6 +7,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
 
 from sklearn_whitebox.datasets import make_sparse_codes
+from sklearn_whitebox.estimators import _learned_encoder_fitting
 from sklearn_whitebox.estimators._learned_sparse_encoder import LearnedSparseEncoder
 from sklearn_whitebox.functional import fista_step, ista_step, lasso_duality_gap
 from sklearn_whitebox.solvers import lasso_encode
@@ -123,6 +126,54 @@ def test_safeguard_says_when_it_cannot_keep_its_word():
     model = LearnedSparseEncoder(D, alpha=ALPHA, max_iter=1, safeguard=True, tol=1e-30)
     with pytest.warns(ConvergenceWarning, match="increase tol"):
         model.fit(X).transform(X)
+
+
+def test_targets_that_are_not_exact_are_no_secret(monkeypatch):
+    X, D = data(5)
+    monkeypatch.setattr(_learned_encoder_fitting, "_TARGET_TOL", 1e-30)
+    model = LearnedSparseEncoder(D, alpha=ALPHA, max_iter=1, loss="supervised")
+    with pytest.warns(ConvergenceWarning, match="codes that supervise.*loss='lasso'"):
+        model.fit(X)
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_supervised_training_keeps_no_dense_codes(early_stopping):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((16000, 6)).astype(np.float32)
+    D = rng.standard_normal((400, 6))
+    model = LearnedSparseEncoder(
+        D,
+        n_layers=1,
+        loss="supervised",
+        early_stopping=early_stopping,
+        max_iter=1,
+        random_state=0,
+    )
+    model.fit(X[:300])
+    tracemalloc.start()
+    score = model.fit(X).score(X)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert np.isfinite(score)
+    assert peak < 0.8 * len(X) * len(D) * 4
+
+
+def test_what_training_refuses_is_refused_before_atoms_are_learnt(monkeypatch):
+    X, _ = data(40)
+    monkeypatch.setattr(_learned_encoder_fitting, "learn_dictionary_online", None)
+    for change, message in [
+        ({"alpha": 1e3}, "alpha=1e.03 >= alpha_max for every sample"),
+        ({"early_stopping": True, "validation_fraction": 0.999}, "leaves none of 40"),
+        ({"device": "abacus"}, "device='abacus' cannot be used here"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            LearnedSparseEncoder(**change).fit(X)
+
+
+def test_samples_opposite_to_all_atoms_have_no_positive_code():
+    model = LearnedSparseEncoder(np.eye(3), positive_code=True, max_iter=1)
+    with pytest.raises(ValueError, match="no sample correlates positively"):
+        model.fit(-np.eye(3))
 
 
 def test_scaled_samples_give_scaled_codes():

@@ -137,6 +137,12 @@ def test_sparse_output_needs_no_dense_codes():
     assert peak < 0.8 * len(X) * 512 * 4
 
 
+def test_batch_size_beyond_the_rows_costs_nothing():
+    X, _ = superposition(50)
+    model = SparseAutoencoder(30, batch_size=10**12, max_iter=1).fit(X)
+    assert model.n_iter_ == 1
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_stream_teaches_as_well(variant):
