@@ -12,8 +12,8 @@ from sklearn_whitebox.solvers._train import Callback
 _BETAS = (0.9, 0.999)
 # Weight of the error that dead atoms are asked to explain.
 _AUXILIARY = 1 / 32
-# Length of the encoder row of a new atom, relative to the mean of the living ones: without
-# competition for places in the code, a short one disturbs them less.
+# Length of the encoder row of a new atom, relative to the mean of the living ones:
+# without competition for places in the code, a short one disturbs them less.
 _TIMID = 0.2
 # Atoms that the auxiliary loss has not woken in this many times the patience are
 # replaced: it cannot reach those whose values are never positive.
@@ -292,7 +292,7 @@ def replace_dead_atoms(
 
 
 def _residual(module: Autoencoder, X: Tensor) -> Tensor:
-    """What rebuilt samples lack, with the codes of few samples at a time."""
+    """Find what rebuilt samples lack, with the codes of few samples at a time."""
     with torch.no_grad():
         parts = [
             rows - module.decode(module.activate(module.correlate(rows)))
