@@ -31,7 +31,7 @@ from sklearn_whitebox.solvers import lasso_encode
 N_LAYERS = 8
 ALPHA = 0.1
 FORMS = ("coupled", "free", "analytic")
-N_LATENTS = 256
+N_ATOMS = 256
 
 
 def mean_objective(X, codes, D):
@@ -63,7 +63,7 @@ def tasks(quick, seed):
     yield "planted 20x50", X[:n], X[n:], D
     train, test = patches(IMAGES, n, 2000, seed=seed)
     learner = SparseDictionaryLearner(
-        N_LATENTS, fit_algorithm="online", alpha=ALPHA, max_iter=2, random_state=seed
+        N_ATOMS, fit_algorithm="online", alpha=ALPHA, max_iter=2, random_state=seed
     )
     yield "patches 64x256", train, test, learner.fit(train).components_
 
@@ -143,20 +143,20 @@ def autoencoders(quick, seeds):
         norm = np.sqrt((train**2).sum(axis=1).mean())
         models = {
             f"SparseAutoencoder top-{k}": SparseAutoencoder(
-                N_LATENTS, n_active=k, random_state=seed
+                N_ATOMS, n_active=k, random_state=seed
             )
             for k in ((8,) if quick else (4, 8, 16))
         }
         models["SparseAutoencoder relu"] = SparseAutoencoder(
-            N_LATENTS, activation="relu", random_state=seed
+            N_ATOMS, activation="relu", random_state=seed
         )
         for share in (0.15,) if quick else (0.05, 0.15, 0.3):
             settings = {"alpha": share * norm, "positive_code": True}
             models[f"SparseDictionaryLearner alpha={share}"] = SparseDictionaryLearner(
-                N_LATENTS, random_state=seed, **settings
+                N_ATOMS, random_state=seed, **settings
             )
             models[f"sklearn mini-batch alpha={share}"] = peers.sklearn_learner(
-                N_LATENTS, share * norm, seed, max_iter=10, positive_code=True
+                N_ATOMS, share * norm, seed, max_iter=10, positive_code=True
             )
         for name, model in models.items():
             model, seconds = timed(model.fit, train)

@@ -42,7 +42,7 @@ cosines = np.abs(D @ found["SAE, top-k"].T)
 cosines = cosines[:, np.argsort(cosines.argmax(axis=0), kind="stable")]
 image = axes[0].imshow(cosines, cmap="magma", vmin=0, vmax=1)
 fig.colorbar(image, ax=axes[0], label="|cosine|", shrink=0.85)
-axes[0].set(title="top-k autoencoder", xlabel="latent", ylabel="true feature")
+axes[0].set(title="top-k autoencoder", xlabel="atom", ylabel="true feature")
 nearest = [np.abs(D @ atoms.T).max(axis=1) for atoms in found.values()]
 axes[1].boxplot(nearest, tick_labels=list(found))
 axes[1].set(ylabel="|cosine| with the nearest learnt direction", ylim=(0, 1.02))
@@ -54,9 +54,9 @@ plt.show()
 # %%
 # Inside a classifier
 # -------------------
-# The 32 hidden activations of a multilayer perceptron, taken apart into 128 latents of which four
-# are active at a time. A latent is *pure* if the images that activate it are of one class: the
-# histogram compares latents and neurons, each by its twenty strongest images.
+# The 32 hidden activations of a multilayer perceptron, taken apart into 128 features of which four
+# are active at a time. A feature is *pure* if the images that activate it are of one class: the
+# histogram compares features and neurons, each by its twenty strongest images.
 images, y = load_digits(return_X_y=True)
 images, unseen, y, y_unseen = train_test_split(images / 16, y, random_state=0)
 network = MLPClassifier((32,), max_iter=800, random_state=0).fit(images, y)
@@ -68,7 +68,7 @@ def hidden(rows):
 
 model = SparseAutoencoder(128, n_active=4, max_iter=150, random_state=0)
 model.fit(hidden(images))
-latents = model.transform(hidden(images))
+codes = model.transform(hidden(images))
 
 
 def purity(activations, n_strongest=20):
@@ -78,7 +78,7 @@ def purity(activations, n_strongest=20):
     return votes.max(axis=1) / n_strongest
 
 
-summary = {"32 neurons": purity(hidden(images)), "latents": purity(latents)}
+summary = {"32 neurons": purity(hidden(images)), "128 features": purity(codes)}
 fig, axes = plt.subplots(
     1, 2, figsize=(9, 4.2), layout="constrained", width_ratios=[1, 1.4]
 )
@@ -95,8 +95,8 @@ axes[0].set(
     xlabel="share of one digit in the 20 strongest images", ylabel="share of units"
 )
 axes[0].legend(loc="upper left")
-frequent = np.argsort(-np.sum(latents > 0, axis=0))[:8]
-strongest = np.argsort(-latents[:, frequent], axis=0)[:10]
+frequent = np.argsort(-np.sum(codes > 0, axis=0))[:8]
+strongest = np.argsort(-codes[:, frequent], axis=0)[:10]
 mosaic = np.block(
     [
         [np.pad(images[i].reshape(8, 8), 1, constant_values=0.5) for i in rows]
@@ -107,16 +107,16 @@ axes[1].imshow(mosaic, cmap="gray_r")
 axes[1].set(
     xticks=[],
     yticks=[],
-    ylabel="eight most used latents",
+    ylabel="eight most used features",
     xlabel="images that activate them most",
 )
 plt.show()
 
 # %%
 # From activations alone the autoencoder finds nearly all features that the neurons mix. In the
-# classifier, four of 128 latents explain
+# classifier, four of 128 features explain
 print(f"{model.score(hidden(unseen)):.0%} of the variance of unseen activations.")
 
 # %%
-# Half of the latents answer to one digit almost alone, and the frequent ones to one way of writing
+# Half of the features answer to one digit almost alone, and the frequent ones to one way of writing
 # it; of the neurons it is a quarter.
