@@ -1,7 +1,7 @@
 """Stages of the search for a complete dictionary: rotate, sharpen, turn."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,7 @@ from sklearn_whitebox.solvers._refine_checked import (
     refined,
 )
 from sklearn_whitebox.solvers._rotations import haar_orthogonal, polar_factor
+from sklearn_whitebox.solvers._sparsity import Watch
 
 Array = NDArray[Any]
 
@@ -88,7 +89,7 @@ def rotate(
     refine: bool,
     max_iter: int,
     tol: float,
-    callback: Callable[[int, float], Any] | None = None,
+    watch: Watch,
 ) -> Rotated:
     """Rotate white samples by :func:`huber_rotation`, on some rows first.
 
@@ -107,8 +108,8 @@ def rotate(
         Most iterations per start.
     tol : float
         Stop when no row moves by more than this, or 0.01 if `refine`.
-    callback : callable, default=None
-        Called as ``callback(iteration, objective)``; stops the loop if it returns True.
+    watch : Watch
+        Called after each iteration of any start; at least one must be left.
 
     Returns
     -------
@@ -127,42 +128,13 @@ def rotate(
         )
     found = Rotated(np.eye(k))
     for rows, whitening, enough_change, most in stages:
+        if not watch.left:
+            break
         white = rows if rows is X else rows @ whitening.astype(X.dtype)
-        runs = [
-            huber_rotation(
-                white,
-                start,
-                max_iter=min(most, max(1, max_iter - len(found.objective))),
-                tol=enough_change,
-                callback=callback,
-                first=len(found.objective),
-            )
-            for start in starts
-        ]
-        A, curve, found.converged = max(runs, key=lambda run: run[1][-1])
-        for _ in range(_MAX_UNTANGLED if found.converged else 0):
-            start = untangled(white, A)
-            if start is None:
-                break
-            A, more, found.converged = huber_rotation(
-                white, start, max_iter=most, tol=enough_change, callback=callback
-            )
-            curve = curve + more
-        if found.converged and not is_sparse(white, A):
-            # Newton's step also ends where codes are least sparse.
-            start = haar_orthogonal(X.shape[1], generator)
-            other = huber_rotation(
-                white,
-                start,
-                max_iter=most,
-                tol=enough_change,
-                callback=callback,
-                first=len(found.objective) + len(curve),
-                patience=0,
-            )
-            normal = -NORMAL_HUBER * X.shape[1]
-            if other[2] and other[1][-1] > max(curve[-1], normal):
-                A, curve = other[0], curve + other[1]
+        most = min(most, max(1, max_iter - len(found.objective)))
+        A, curve, found.converged = _rotate_on(
+            white, starts, generator, max_iter=most, tol=enough_change, watch=watch
+        )
         found.transform = whitening @ A.T.astype(np.float64)
         found.objective += curve
         starts = [A]
@@ -171,21 +143,55 @@ def rotate(
             found.saw_all = rows is X
             if found.sharpened is not None:
                 break
-        left = max_iter - len(found.objective)
+        left = min(max_iter - len(found.objective), watch.left)
         if refine and rows is X and tol < enough_change and left > 0:
             A, curve, found.converged = huber_rotation(
                 X,
                 A,
                 max_iter=left,
                 tol=tol,
-                callback=callback,
-                first=len(found.objective),
+                callback=watch,
                 # Steps that never raise the norm leave codes that are least sparse.
                 patience=0 if is_sparse(X, A) else max_iter,
             )
             found.transform = A.T.astype(np.float64)
             found.objective += curve
     return found
+
+
+def _rotate_on(
+    X: Array,
+    starts: list[Array],
+    generator: np.random.Generator,
+    *,
+    max_iter: int,
+    tol: float,
+    watch: Watch,
+) -> tuple[Array, list[float], bool]:
+    """Rotate from the best start, and again from where atoms are mixed or not sparse.
+
+    At least one iteration must be left; none is made after the watch has stopped.
+    """
+    turn = partial(huber_rotation, X, tol=tol, callback=watch)
+    runs = []
+    for start in starts:
+        if watch.left:
+            runs.append(turn(start, max_iter=min(max_iter, watch.left)))
+    A, curve, converged = max(runs, key=lambda run: run[1][-1])
+    for _ in range(_MAX_UNTANGLED):
+        start = untangled(X, A) if converged and watch.left else None
+        if start is None:
+            break
+        A, more, converged = turn(start, max_iter=min(max_iter, watch.left))
+        curve = curve + more
+    if converged and watch.left and not is_sparse(X, A):
+        # Newton's step also ends where codes are least sparse.
+        start = haar_orthogonal(X.shape[1], generator)
+        most = min(max_iter, watch.left)
+        other, more, settled = turn(start, max_iter=most, patience=0)
+        if settled and more[-1] > max(curve[-1], -NORMAL_HUBER * X.shape[1]):
+            A, curve = other, curve + more
+    return A, curve, converged and not watch.is_stopped
 
 
 def refined_atoms(

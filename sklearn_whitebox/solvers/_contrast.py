@@ -61,7 +61,6 @@ def huber_rotation(
     max_iter: int,
     tol: float,
     callback: Callable[[int, float], Any] | None = None,
-    first: int = 0,
     patience: int = _PATIENCE,
 ) -> tuple[Array, list[float], bool]:
     r"""Rotate white samples until the Huber norm of their codes is stationary.
@@ -90,8 +89,6 @@ def huber_rotation(
         Stop when no row of A, up to sign, moves by more than this.
     callback : callable, default=None
         Called as ``callback(iteration, objective)``; stops the loop if it returns True.
-    first : int, default=0
-        Number of the first iteration for the callback.
     patience : int, default=40
         Iterations before the mean of g' starts to move; 0 takes its bound at once.
 
@@ -110,11 +107,14 @@ def huber_rotation(
     curve: list[float] = []
     for n_iter in range(max_iter):
         G = np.zeros_like(A)
-        inside = np.zeros(n_features, dtype=X.dtype)
+        inside = np.zeros(n_features)
         energy = 0.0
         for block in blocks:
             Z = block @ A.T
-            energy += _clip(Z, inside)
+            # Single precision counts the rows of a block exactly, not those of all.
+            count = np.zeros(n_features, dtype=X.dtype)
+            energy += _clip(Z, count)
+            inside += count
             G += Z.T @ block
         G /= n_samples
         # The products of codes and clipped codes are on the diagonal of GA'.
@@ -125,7 +125,7 @@ def huber_rotation(
         curvature = inside / n_samples
         curvature += damping * (1 - curvature)
         A = polar_factor(curvature.astype(A.dtype)[:, None] * A - G)
-        if callback is not None and callback(first + n_iter, curve[-1]):
+        if callback is not None and callback(n_iter, curve[-1]):
             return A, curve, False
         cosines = np.abs(np.einsum("ij,ij->i", A, previous))
         if np.sqrt(max(0.0, 2 - 2 * float(cosines.min()))) <= tol:

@@ -1,9 +1,9 @@
 """Lasso codes of many samples at once, in batched tensor operations."""
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
+from scipy import sparse
 from torch import Tensor
 
 from sklearn_whitebox.solvers._lasso_encode import lasso_encode
@@ -50,6 +50,7 @@ def lasso_encode_batched(
     tol: float | None = None,
     max_iter: int = 2000,
     block_size: int = 4096,
+    sparse_output: bool = False,
 ) -> SolverResult:
     r"""Write every sample as a sparse combination of given atoms, on CPU or CUDA.
 
@@ -74,21 +75,27 @@ def lasso_encode_batched(
         A sample is done when its duality gap is at most this times half its squared
         norm; None is 1e-5 in single and 1e-9 in double precision.
     max_iter : int, default=2000
-        Most proximal steps per sample and precision.
+        Most proximal steps per sample in each precision, and most rounds of
+        :func:`lasso_encode` where both fail. Up to eight systems follow 32, 64, ...
+        proximal steps and are not counted.
     block_size : int, default=4096
         Samples at a time.
+    sparse_output : bool, default=False
+        Whether the codes are a CSR array on the host. Memory is then that of the
+        non-zeros and of the dense codes of a block.
 
     Returns
     -------
     result : SolverResult
-        The solution is the codes, a Tensor of shape (n_samples, n_components) with the
-        dtype and device of `X`; the gap is the largest relative duality gap over the
-        samples, or the violation of the optimality conditions where `alpha` is zero.
+        The solution is the codes of shape (n_samples, n_components), a Tensor with the
+        dtype and device of `X` or a csr_array; the gap is the largest relative duality
+        gap over the samples, or the violation of the optimality conditions where
+        `alpha` is zero.
 
     Raises
     ------
     ValueError
-        If shapes, dtypes or devices do not agree or `alpha` is negative.
+        If shapes, dtypes or devices do not agree, or a number is out of range.
 
     See Also
     --------
@@ -107,7 +114,7 @@ def lasso_encode_batched(
     ----------
     .. [1] Beck, Teboulle (2009). A fast iterative shrinkage-thresholding algorithm for
        linear inverse problems. SIAM Journal on Imaging Sciences 2.
-    .. [2] Lee, Battle, Raina, Ng (2006). Efficient sparse coding algorithms. NIPS.
+    .. [2] Lee, Battle, Raina, Ng (2006). Efficient sparse coding algorithms. NeurIPS.
 
     Examples
     --------
@@ -116,14 +123,18 @@ def lasso_encode_batched(
     >>> lasso_encode_batched(X, torch.eye(2), alpha=1.0).solution.round(decimals=4)
     tensor([[2., 0.]])
     """
+    if max_iter < 1 or block_size < 1:
+        raise ValueError(f"{max_iter=} and {block_size=} must be at least 1.")
     weights = _checked_weights(X, dictionary, alpha)
     if tol is None:
         tol = 1e-5 if X.dtype == torch.float32 else 1e-9
     with torch.no_grad():
         problem, scale = _prepare(dictionary, positive, tol)
-        codes = X.new_zeros(X.shape[0], dictionary.shape[0])
+        n_samples = X.shape[0]
+        codes = X.new_zeros(0 if sparse_output else n_samples, len(dictionary))
+        parts = [sparse.csr_array(codes.cpu().numpy())] if sparse_output else []
         worst, most = 0.0, 0
-        for start in range(0, X.shape[0], block_size):
+        for start in range(0, n_samples, block_size):
             rows = slice(start, start + block_size)
             norms = torch.linalg.vector_norm(X[rows].double(), dim=1)
             units = torch.where(norms > 0, norms, torch.ones_like(norms))
@@ -131,9 +142,15 @@ def lasso_encode_batched(
             scaled = (X[rows].double() / units[:, None]).to(X.dtype)
             weight = (weights[rows].double() / (units * scale)).to(X.dtype)
             block, gap, n_iter = _encode_block(problem, scaled, weight, max_iter)
-            codes[rows] = (block.double() * (units / scale)[:, None]).to(X.dtype)
+            block = (block.double() * (units / scale)[:, None]).to(X.dtype)
+            if sparse_output:
+                parts.append(sparse.csr_array(block.cpu().numpy()))
+            else:
+                codes[rows] = block
             worst, most = max(worst, gap), max(most, n_iter)
-    return SolverResult(codes, n_iter=most, converged=worst <= tol, gap=worst)
+    # Its first part is empty, so that there is one without samples.
+    solution = sparse.vstack(parts, format="csr") if sparse_output else codes
+    return SolverResult(solution, n_iter=most, converged=worst <= tol, gap=worst)
 
 
 def _checked_weights(X: Tensor, dictionary: Tensor, alpha: float | Tensor) -> Tensor:
@@ -207,9 +224,7 @@ def _one_by_one(
         tol=problem.tol,
         max_iter=max_iter,
     )
-    solution: Any = result.solution
-    codes = torch.from_numpy(solution).to(X.device)
-    codes = codes.to(X.dtype)
+    codes = torch.from_numpy(result.solution).to(X.device, X.dtype)
     return codes, _exact_gap(problem, X, alpha, codes)
 
 

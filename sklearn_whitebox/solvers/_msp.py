@@ -17,7 +17,7 @@ from sklearn_whitebox.solvers._complete_search import (
 )
 from sklearn_whitebox.solvers._result import SolverResult
 from sklearn_whitebox.solvers._rotations import haar_orthogonal, polar_factor
-from sklearn_whitebox.solvers._sparsity import maximize_sparsity, threads_for
+from sklearn_whitebox.solvers._sparsity import Watch, maximize_sparsity, threads_for
 
 __all__ = [
     "haar_orthogonal",
@@ -74,7 +74,8 @@ def learn_complete_dictionary(
         of the second moment of the strongest one: those are mostly noise, which
         preconditioning would blow up.
     refine : bool, default=True
-        Whether to refine by thresholding. Kept only if the codes get sparser.
+        Whether to refine by thresholding. Kept only if the codes get sparser; never
+        done for ``"kurtosis"``, whose sources may have no small codes.
     objective : {"huber", "lp", "kurtosis"}, default="huber"
         What the rotation optimises: the Huber norm, a smooth ℓ1 norm, in steps of
         Newton type; or as in :func:`maximize_sparsity`. Where directions of noise
@@ -85,7 +86,8 @@ def learn_complete_dictionary(
     n_init : int, default=1
         Rotations to start from; the best by objective is refined.
     max_iter : int, default=200
-        Most iterations of a rotation, and at most that many, or 60, of the refinement.
+        Most iterations of the rotations, per start on average, and at most that many,
+        or 60, of the refinement.
     tol : float, default=1e-6
         The rotation stops when no atom moves by more than this, or 0.01 if a refinement
         follows; the refinement at the square of this, or at a twentieth of the standard
@@ -95,7 +97,9 @@ def learn_complete_dictionary(
     generator : numpy.random.Generator, default=None
         Source of the start; None is ``numpy.random.default_rng(0)``.
     callback : callable, default=None
-        Called as ``callback(iteration, objective)``; stops the loop if it returns True.
+        Called as ``callback(iteration, objective)`` at most ``max_iter * n_init``
+        times, with iterations numbered through all rotations. If it returns True,
+        everything stops, and atoms are returned without refinement.
 
     Returns
     -------
@@ -114,7 +118,8 @@ def learn_complete_dictionary(
     Raises
     ------
     ValueError
-        If `init` does not have one row per atom, or an option is unknown.
+        If `init` does not have one row per atom, an option is unknown, or `n_init` or
+        `max_iter` is less than one.
 
     Notes
     -----
@@ -138,39 +143,71 @@ def learn_complete_dictionary(
         raise ValueError(
             f"objective={objective!r} must be 'huber', 'lp' or 'kurtosis'."
         )
+    if n_init < 1 or max_iter < 1:
+        raise ValueError(f"{n_init=} and {max_iter=} must be at least 1.")
+    n_starts = n_init if init is None else 1
     search = _Search(
-        refine=refine,
+        refine=refine and objective != "kurtosis",
         objective=objective,
         power=power,
-        n_init=n_init,
+        n_init=n_starts,
         max_iter=max_iter,
         tol=tol,
         init=init,
         generator=generator or np.random.default_rng(0),
-        callback=callback,
+        watch=Watch(max_iter * n_starts, callback),
     )
     with threads_for(X):
         X = _moderate(X)
         basis, values, rank = _principal_directions(X, n_components)
-        is_regular = bool(values[-1] >= _NOISE_FLOOR * values[0])
-        oblique = is_regular if whiten == "auto" else bool(whiten)
-        outcome = None
-        if whiten == "auto" and not is_regular and refine and objective == "huber":
-            # Directions may be weak without being noise; then small codes vanish.
-            trial = replace(search, max_iter=min(max_iter, _TRIAL), callback=None)
-            outcome = trial.run(X, basis, values, rank, white=True, oblique=True)
-        if outcome is None or not outcome.is_exact:
-            # Also orthogonal atoms are found faster from white samples.
-            white = oblique or (is_regular and objective == "huber")
-            outcome = search.run(X, basis, values, rank, white=white, oblique=oblique)
-        atoms, found, density = outcome.atoms, outcome.found, outcome.density
-        inverse = np.linalg.inv(atoms)
-        head = X[:: max(1, len(X) // _ENOUGH_ROWS)]
-        kurtosis = _excess_kurtosis(head @ (basis @ inverse).astype(X.dtype))
-        components = order_atoms(atoms @ basis.T, values @ (inverse * inverse))
-    solution = {
+        outcome = _searched(search, X, basis, values, rank, whiten)
+        solution = _described(X, basis, values, outcome)
+    found = outcome.found
+    return SolverResult(
+        {**solution, "rank": rank},
+        n_iter=len(found.objective),
+        converged=found.converged,
+        objective=found.objective,
+    )
+
+
+def _searched(
+    search: "_Search",
+    X: Array,
+    basis: Array,
+    values: Array,
+    rank: int,
+    whiten: bool | str,
+) -> "_Outcome":
+    """Decide on white samples and oblique atoms, by trial where need be."""
+    is_regular = bool(values[-1] >= _NOISE_FLOOR * values[0])
+    oblique = is_regular if whiten == "auto" else bool(whiten)
+    is_huber = search.objective == "huber"
+    n_trial = min(search.max_iter // 2, _TRIAL)
+    may_try = whiten == "auto" and not is_regular and search.refine and is_huber
+    if may_try and n_trial > 0:
+        # Directions may be weak without being noise; then small codes vanish.
+        watch = Watch(n_trial * search.n_init, search.watch)
+        trial = replace(search, max_iter=n_trial, watch=watch)
+        outcome = trial.run(X, basis, values, rank, white=True, oblique=True)
+        if outcome.is_exact or watch.is_stopped:
+            return outcome
+    # Also orthogonal atoms are found faster from white samples.
+    white = oblique or (is_regular and is_huber)
+    return search.run(X, basis, values, rank, white=white, oblique=oblique)
+
+
+def _described(
+    X: Array, basis: Array, values: Array, outcome: "_Outcome"
+) -> dict[str, Any]:
+    """Take atoms back to the samples, and describe their codes."""
+    atoms, density = outcome.atoms, outcome.density
+    inverse = np.linalg.inv(atoms)
+    head = X[:: max(1, len(X) // _ENOUGH_ROWS)]
+    kurtosis = _excess_kurtosis(head @ (basis @ inverse).astype(X.dtype))
+    components = order_atoms(atoms @ basis.T, values @ (inverse * inverse))
+    return {
         "components": components.astype(X.dtype, copy=False),
-        "rank": rank,
         "condition": float(values[0] / values[-1]),
         "excess_kurtosis": kurtosis,
         # That of Bernoulli-Gaussian codes with the same kurtosis.
@@ -178,12 +215,6 @@ def learn_complete_dictionary(
         "is_refined": density is not None,
         "is_exact": outcome.is_exact,
     }
-    return SolverResult(
-        solution,
-        n_iter=len(found.objective),
-        converged=found.converged,
-        objective=found.objective,
-    )
 
 
 @dataclass(frozen=True)
@@ -208,7 +239,7 @@ class _Search:
     tol: float
     init: Array | None
     generator: np.random.Generator
-    callback: Callable[[int, float], Any] | None
+    watch: Watch
 
     def run(
         self,
@@ -234,11 +265,12 @@ class _Search:
                 refine=self.refine,
                 max_iter=self.max_iter,
                 tol=self.tol,
-                callback=self.callback,
+                watch=self.watch,
             )
         else:
             found = self._maximize(single, starts)
-        if self.refine and white:
+        refine = self.refine and not self.watch.is_stopped
+        if refine and white:
             atoms, density, is_exact = refined_atoms(
                 flat,
                 single,
@@ -253,7 +285,7 @@ class _Search:
         atoms, density = atoms_of(found.transform, roots), None
         if not oblique:
             atoms = polar_factor(atoms)
-        if self.refine:
+        if refine:
             atoms, density = turned(
                 single, atoms, max_iter=self.max_iter, tol=self.tol**2
             )
@@ -274,21 +306,24 @@ class _Search:
 
     def _maximize(self, X: Array, starts: list[Array]) -> Rotated:
         """Rotate by matching, stretching and projection; keep the best."""
-        runs = [
-            maximize_sparsity(
-                X,
-                init=start,
-                power=self.power,
-                objective="lp" if self.objective == "huber" else self.objective,
-                max_iter=self.max_iter,
-                tol=self.tol,
-                callback=self.callback,
-            )
-            for start in starts
-        ]
+        most = min(self.max_iter, max(1, self.watch.left // len(starts)))
+        runs = []
+        for start in starts:
+            if self.watch.left:
+                run = maximize_sparsity(
+                    X,
+                    init=start,
+                    power=self.power,
+                    objective="lp" if self.objective == "huber" else self.objective,
+                    max_iter=most,
+                    tol=self.tol,
+                    callback=self.watch,
+                )
+                runs.append(run)
         best = max(runs, key=lambda run: run.objective[-1])
         transform = np.asarray(best.solution.T, dtype=np.float64)
-        return Rotated(transform, best.objective, best.converged)
+        converged = best.converged and not self.watch.is_stopped
+        return Rotated(transform, best.objective, converged)
 
 
 def _moderate(X: Array) -> Array:

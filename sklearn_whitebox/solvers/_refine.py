@@ -12,8 +12,8 @@ from sklearn_whitebox.solvers._rotations import polar_factor
 
 Array = NDArray[Any]
 
-# Codes are kept beyond this many standard deviations of the noise, and this is the
-# share of a normal variable's variance that lies within them.
+# Codes are kept beyond this many standard deviations of the noise. Normal noise that
+# is known to lie within them has this share of its variance.
 _WIDTH = 2.5
 _SHARE = 0.9112
 # The threshold starts at this share of the size of large codes, above what leaks from
@@ -181,7 +181,9 @@ def sharpen(
     Returns
     -------
     result : Sharpened
-        Transform, threshold, density, and whether the steps became small.
+        The transform after the last step and the threshold for its codes; the share
+        and the variance of the codes that were small before that step; and whether the
+        threshold has met noise.
     """
     n_samples, k = X.shape
     blocks = row_blocks(X)

@@ -153,6 +153,21 @@ def test_long_atoms_are_allowed():
     assert relative_gaps(X, D, 0.5, Z).max() <= 1.5e-9
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("n_samples", [0, 1, 130])
+def test_sparse_codes_are_the_dense_ones(n_samples, dtype, device):
+    X, D = problem(n_samples, 15, 40)
+    _, dense = encode(X, D, alpha=0.1, block_size=17, dtype=dtype, device=device)
+    given = (torch.from_numpy(A).to(device, dtype) for A in (X, D))
+    result = lasso_encode_batched(*given, alpha=0.1, block_size=17, sparse_output=True)
+    codes = result.solution
+    assert codes.format == "csr"
+    assert codes.shape == (n_samples, 40)
+    assert codes.dtype == (np.float32 if dtype == torch.float32 else np.float64)
+    assert codes.nnz == np.count_nonzero(dense)
+    np.testing.assert_array_equal(codes.toarray(), dense)
+
+
 def test_inference_mode_works():
     X, D = problem(30, 10, 20)
     with torch.inference_mode():
@@ -182,5 +197,7 @@ def test_bad_input_is_refused():
         lasso_encode_batched(X, D, alpha=torch.ones(2))
     with pytest.raises(ValueError, match="on cpu but the atoms"):
         lasso_encode_batched(X, D.double(), alpha=1.0)
+    with pytest.raises(ValueError, match="max_iter=0"):
+        lasso_encode_batched(X, D, alpha=1.0, max_iter=0)
     with pytest.raises(ValueError, match="X has dtype"):
         lasso_encode_batched(X.long(), D.long(), alpha=1.0)

@@ -284,6 +284,31 @@ def test_kurtosis_finds_sources_that_are_not_sparse():
     assert both.solution["excess_kurtosis"] == pytest.approx(-1.2, abs=0.05)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_flat_sources_profit_from_more_starts_and_survive_refinement(seed):
+    rng = np.random.default_rng(seed)
+    D = rng.standard_normal((30, 30))
+    X = rng.uniform(-1, 1, size=(3000, 30)) @ D
+    results = [
+        learn_complete_dictionary(
+            X,
+            objective="kurtosis",
+            whiten=True,
+            n_init=n_init,
+            max_iter=60,
+            tol=1e-3,
+            generator=np.random.default_rng(seed),
+        )
+        for n_init in (1, 8)
+    ]
+    one, many = (
+        dictionary_recovery(r.solution["components"], D).mean_cosine for r in results
+    )
+    assert results[1].objective[-1] >= results[0].objective[-1] > 0
+    assert many >= one - 1e-3
+    assert many > 0.99
+
+
 def test_excess_kurtosis_tells_gaussian_from_sparse_samples():
     rng = np.random.default_rng(0)
     gaussian = learn_complete_dictionary(rng.standard_normal((20_000, 10))).solution
@@ -323,6 +348,8 @@ def test_start_is_used_and_checked():
         maximize_sparsity(X, power=5)
     with pytest.raises(ValueError, match="objective='l0'"):
         learn_complete_dictionary(X, objective="l0")
+    with pytest.raises(ValueError, match="max_iter=0"):
+        learn_complete_dictionary(X, max_iter=0)
 
 
 def test_callback_stops_the_loop():
@@ -330,3 +357,42 @@ def test_callback_stops_the_loop():
     result = maximize_sparsity(X, callback=lambda iteration, _: iteration == 2)
     assert result.n_iter == 3
     assert not result.converged
+
+
+@pytest.mark.parametrize("weak", [False, True])
+@pytest.mark.parametrize("objective", ["huber", "lp", "kurtosis"])
+def test_callback_that_returns_true_stops_the_whole_fit(objective, weak):
+    X, _ = planted(10, 3000, 0.2)
+    if weak:
+        X = X * np.geomspace(1, 1e-3, 10)
+    for last in (0, 7, 30):
+        seen = []
+
+        def callback(iteration, _, seen=seen, last=last):
+            seen.append(iteration)
+            return iteration == last
+
+        result = learn_complete_dictionary(
+            X, objective=objective, n_init=4, callback=callback, tol=1e-12
+        )
+        assert seen == list(range(last + 1))
+        assert not result.converged
+        assert not result.solution["is_refined"]
+        assert np.isfinite(result.solution["components"]).all()
+
+
+@pytest.mark.parametrize("max_iter", [1, 2, 7])
+@pytest.mark.parametrize("objective", ["huber", "lp", "kurtosis"])
+def test_callback_is_called_at_most_as_often_as_announced(objective, max_iter):
+    X, _ = planted(10, 3000, 0.5, noise=0.2)
+    for scale in (1.0, np.geomspace(1, 1e-3, 10)):
+        seen = []
+        learn_complete_dictionary(
+            X * scale,
+            objective=objective,
+            n_init=3,
+            max_iter=max_iter,
+            callback=lambda iteration, _, seen=seen: seen.append(iteration),
+        )
+        assert seen == list(range(len(seen)))
+        assert 0 < len(seen) <= 3 * max_iter
