@@ -74,8 +74,7 @@ class SparseDictionaryLearner(
     n_components : int, default=None
         Number of atoms; None takes as many as features, or as the rank of the samples
         allows if that is less and the algorithm is ``"msp"``.
-    fit_algorithm : {"auto", "online", "msp", "kurtosis", "ksvd", "ksvd_exact", "mod", \
-            "palm"}, default="auto"
+    fit_algorithm : str, default="auto"
         How atoms are learnt:
 
         - ``"online"``: lasso codes of a batch, then atoms from the statistics of all
@@ -101,10 +100,9 @@ class SparseDictionaryLearner(
     n_nonzero_coefs : int, default=None
         Most non-zeros of a code during ``"ksvd"`` and ``"mod"``; None is a tenth of the
         features.
-    transform_algorithm : {"auto", "lasso", "omp", "threshold", "lasso_cd", \
-            "lasso_lars"}, default="auto"
+    transform_algorithm : {"auto", "lasso", "omp", "threshold"}, default="auto"
         How `transform` finds codes: by the lasso (``"lasso_cd"`` and ``"lasso_lars"``,
-        scikit-learn's names of two ways to these codes, mean the same), by order
+        scikit-learn's names of two ways to these codes, are taken, too), by order
         recursive matching pursuit, or by soft-thresholding the inner products with the
         atoms. ``"auto"`` is ``"omp"`` after ``"ksvd"`` and ``"mod"``, else ``"lasso"``.
     transform_alpha : float, default=None
