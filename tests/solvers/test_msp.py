@@ -305,7 +305,7 @@ def test_flat_sources_profit_from_more_starts_and_survive_refinement(seed):
         dictionary_recovery(r.solution["components"], D).mean_cosine for r in results
     )
     assert results[1].objective[-1] >= results[0].objective[-1] > 0
-    assert many >= one - 1e-3
+    assert many >= one - 1e-4
     assert many > 0.99
 
 
