@@ -179,10 +179,10 @@ def _rotate_on(
             runs.append(turn(start, max_iter=min(max_iter, watch.left)))
     A, curve, converged = max(runs, key=lambda run: run[1][-1])
     for _ in range(_MAX_UNTANGLED):
-        start = untangled(X, A) if converged and watch.left else None
-        if start is None:
+        apart = untangled(X, A) if converged and watch.left else None
+        if apart is None:
             break
-        A, more, converged = turn(start, max_iter=min(max_iter, watch.left))
+        A, more, converged = turn(apart, max_iter=min(max_iter, watch.left))
         curve = curve + more
     if converged and watch.left and not is_sparse(X, A):
         # Newton's step also ends where codes are least sparse.
