@@ -154,14 +154,15 @@ def learn_complete(estimator, algorithm, X, init, generator, progress):
         Of the best start.
     """
     max_iter, tol = default_settings(estimator, algorithm)
+    whiten = estimator.whiten
+    if algorithm == "kurtosis" and whiten == "auto":
+        whiten = True  # kurtosis says nothing of samples that are not white
     try:
         result = learn_complete_dictionary(
             X,
             estimator.n_components,
-            whiten=estimator.whiten,
+            whiten=whiten,
             objective="kurtosis" if algorithm == "kurtosis" else "huber",
-            # Thresholding looks for small codes, which flat sources do not have.
-            refine=algorithm != "kurtosis",
             n_init=estimator.n_init,
             max_iter=max_iter,
             tol=tol,

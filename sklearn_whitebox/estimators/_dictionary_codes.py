@@ -83,10 +83,13 @@ def encode(estimator, X, components, coder, alpha, *, sparse_output, device=None
         codes = result.solution
     else:
         result = lasso_encode_batched(
-            to_tensor(X, device=device), to_tensor(D, device=device), **settings
+            to_tensor(X, device=device),
+            to_tensor(D, device=device),
+            max_iter=estimator.transform_max_iter,
+            sparse_output=sparse_output,
+            **settings,
         )
-        codes = result.solution.cpu().numpy()
-        codes = sparse.csr_array(codes) if sparse_output else codes
+        codes = result.solution if sparse_output else result.solution.cpu().numpy()
     if not result.converged:
         warnings.warn(
             f"Some codes have a relative duality gap of {result.gap:.1e} after "

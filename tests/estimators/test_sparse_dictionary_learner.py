@@ -689,7 +689,7 @@ def test_rotations_refuse_a_hopeless_penalty(complete):
 
 
 def test_gaussian_samples_have_no_sources_either(rng):
-    X = rng.standard_normal((2000, 5))
+    X = rng.standard_normal((20_000, 5))
     model = SparseDictionaryLearner(fit_algorithm="kurtosis", random_state=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
