@@ -138,6 +138,16 @@ def encode_rows(
             )  # fmt: skip
             n_iter += used
             gaps[i] = _gap(correlations[i], squared_norms[i], l1[i], positive, m, work)
+            if gaps[i] > tol:
+                # What single precision takes for the support can be a dead end.
+                m, used, inverse = active_set(
+                    gram, correlations[i], l1[i], positive, _DOUBLE_DEPENDENT, _DOUBLE,
+                    max_iter - n_iter, 0, work, inverse,
+                )  # fmt: skip
+                n_iter += used
+                gaps[i] = _gap(
+                    correlations[i], squared_norms[i], l1[i], positive, m, work
+                )
             support, code = work.support, work.numbers[1]
         for p in range(m):
             codes[i, support[p]] = code[p]

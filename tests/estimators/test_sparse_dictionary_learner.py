@@ -521,8 +521,8 @@ def test_only_online_learning_takes_batches(algorithm):
 
 def test_hopelessly_small_penalties_are_warned_of(rng):
     X = rng.standard_normal((200, 10))
-    with pytest.warns(UserWarning, match=r"alpha=1e-06.*increase alpha"):
-        SparseDictionaryLearner(12, alpha=1e-6, max_iter=2, tol=1.0).fit(X)
+    with pytest.warns(UserWarning, match=r"alpha=0.001.*increase alpha"):
+        SparseDictionaryLearner(12, alpha=1e-3, max_iter=2, tol=1.0).fit(X)
 
 
 @pytest.mark.parametrize("algorithm", ["online", "ksvd", "mod", "palm"])

@@ -228,3 +228,12 @@ def test_closed_forms_do_not_depend_on_other_samples(rng, dtype):
         codes = lasso_encode(X, D, alpha=alpha).solution
         alone = lasso_encode(X[5:6], D, alpha=alpha).solution
         np.testing.assert_array_equal(alone, codes[5:6])
+
+
+@pytest.mark.parametrize("seed", range(8, 15))
+def test_hardly_any_penalty_is_certified(seed):
+    rng = np.random.default_rng(seed)
+    X, D = make_problem(rng, d=10, k=12, n=200)
+    result = lasso_encode(X, D, alpha=1e-6)
+    assert result.converged
+    assert relative_gap(X, result.solution, D, 1e-6) <= 1e-9
