@@ -50,8 +50,8 @@ def lasso_encode(
         Whether codes must not be negative.
     tol : float, default=None
         A sample is done when its duality gap is at most this times half its squared
-        norm. None is 1e-5 for float32 and 1e-9 for float64, which the codes usually
-        meet a thousand times over.
+        norm. None is 1e-5 for float32 and 1e-9 for float64. It holds before codes are
+        rounded to their dtype, which shows where `alpha` is tiny.
     max_iter : int, default=1000
         Most rounds of the active set, and steps and sweeps where it fails, per sample.
     init : ndarray or csr_array of shape (n_samples, n_components), default=None
