@@ -12,6 +12,7 @@ from sklearn_whitebox.solvers._copies import distinct_rows, spread_to_copies
 from sklearn_whitebox.solvers._omp import omp_encode, padded_to_csr
 from sklearn_whitebox.solvers._oracle_kernels import next_supports, solve_on_supports
 from sklearn_whitebox.solvers._result import SolverResult
+from sklearn_whitebox.solvers._ridge_expression import ridge_self_expression
 
 Array = NDArray[np.floating]
 Indices = NDArray[np.int64]
@@ -32,6 +33,8 @@ def self_express(
     l1_ratio: float = 0.9,
     n_nonzero_coefs: int = 5,
     n_pursuits: int = 3,
+    alpha: float | None = None,
+    n_neighbors: int = 15,
     tol: float = 1e-6,
     max_nonzero: int | None = None,
     max_iter: int = 40,
@@ -43,9 +46,11 @@ def self_express(
     ----------
     X : ndarray of shape (n_samples, n_features)
         Rows, usually of unit norm, float32 or float64.
-    method : {"elastic_net", "omp"}, default="elastic_net"
-        Penalised least squares, see :func:`elastic_net_self_expression`, or orthogonal
-        matching pursuit, see :func:`disjoint_pursuits`.
+    method : {"elastic_net", "lasso", "omp", "ridge"}, default="elastic_net"
+        Penalised least squares, see :func:`elastic_net_self_expression`, with the ℓ1
+        norm alone for ``"lasso"``; orthogonal matching pursuit, see
+        :func:`disjoint_pursuits`; or the closed form of
+        :func:`ridge_self_expression`.
     gamma : float, default=10.0
         Weight of the data of the elastic net, in units of its smallest useful value.
     l1_ratio : float, default=0.9
@@ -54,6 +59,12 @@ def self_express(
         Most non-zero coefficients of one pursuit, for ``"omp"``.
     n_pursuits : int, default=3
         Pursuits of a row, for ``"omp"``.
+    alpha : float, default=None
+        Weight of the squared norm of the coefficients, for ``"ridge"``. None is half
+        the mean eigenvalue of ``X.T @ X``, which for unit rows is half of
+        ``n_samples / n_features``.
+    n_neighbors : int, default=15
+        Coefficients of a row that are kept, for ``"ridge"``.
     tol : float, default=1e-6
         Relative residual at which the pursuit stops, or largest relative violation of
         the optimality conditions of the elastic net.
@@ -96,11 +107,18 @@ def self_express(
             n_jobs=n_jobs,
         )
         result = SolverResult(solution=codes, n_iter=n_pursuits, converged=True)
+    elif method == "ridge":
+        result = ridge_self_expression(
+            distinct,
+            alpha=_mean_eigenvalue(X) / 2 if alpha is None else alpha,
+            n_neighbors=n_neighbors,
+            n_jobs=n_jobs,
+        )
     else:
         result = elastic_net_self_expression(
             distinct,
             gamma=gamma,
-            l1_ratio=l1_ratio,
+            l1_ratio=1.0 if method == "lasso" else l1_ratio,
             tol=tol,
             max_iter=max_iter,
             n_jobs=n_jobs,
@@ -116,6 +134,12 @@ def self_express(
         converged=result.converged,
         gap=result.gap,
     )
+
+
+def _mean_eigenvalue(X: Array) -> float:
+    """Mean eigenvalue of the Gram matrix of the features; one for zeros."""
+    energies = np.einsum("ij,ij->i", X, X, dtype=np.float64)
+    return float(energies.sum()) / X.shape[1] or 1.0
 
 
 def disjoint_pursuits(
