@@ -140,7 +140,9 @@ def omp_encode(
     return _stack(deque(parts), n_samples, n_atoms)
 
 
-def padded_to_csr(support: Indices, codes: Array, n_columns: int) -> sparse.csr_array:
+def padded_to_csr(
+    support: NDArray[np.signedinteger], codes: Array, n_columns: int
+) -> sparse.csr_array:
     """Turn padded rows of indices and values into a sparse matrix.
 
     Parameters

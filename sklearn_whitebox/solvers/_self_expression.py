@@ -9,10 +9,14 @@ from scipy import sparse
 
 from sklearn_whitebox._threads import serial_blas
 from sklearn_whitebox.solvers._copies import distinct_rows, spread_to_copies
+from sklearn_whitebox.solvers._low_rank_expression import low_rank_self_expression
 from sklearn_whitebox.solvers._omp import omp_encode, padded_to_csr
 from sklearn_whitebox.solvers._oracle_kernels import next_supports, solve_on_supports
 from sklearn_whitebox.solvers._result import SolverResult
 from sklearn_whitebox.solvers._ridge_expression import ridge_self_expression
+from sklearn_whitebox.solvers._thresholding_expression import (
+    thresholding_self_expression,
+)
 
 Array = NDArray[np.floating]
 Indices = NDArray[np.int64]
@@ -46,11 +50,13 @@ def self_express(
     ----------
     X : ndarray of shape (n_samples, n_features)
         Rows, usually of unit norm, float32 or float64.
-    method : {"elastic_net", "lasso", "omp", "ridge"}, default="elastic_net"
+    method : {"elastic_net", "lasso", "omp", "ridge", "low_rank", "thresholding"}, \
+            default="elastic_net"
         Penalised least squares, see :func:`elastic_net_self_expression`, with the ℓ1
         norm alone for ``"lasso"``; orthogonal matching pursuit, see
-        :func:`disjoint_pursuits`; or the closed form of
-        :func:`ridge_self_expression`.
+        :func:`disjoint_pursuits`; or a closed form, see
+        :func:`ridge_self_expression`, :func:`low_rank_self_expression` and
+        :func:`thresholding_self_expression`.
     gamma : float, default=10.0
         Weight of the data of the elastic net, in units of its smallest useful value.
     l1_ratio : float, default=0.9
@@ -60,11 +66,12 @@ def self_express(
     n_pursuits : int, default=3
         Pursuits of a row, for ``"omp"``.
     alpha : float, default=None
-        Weight of the squared norm of the coefficients, for ``"ridge"``. None is half
-        the mean eigenvalue of ``X.T @ X``, which for unit rows is half of
-        ``n_samples / n_features``.
+        Weight of the squared norm of the coefficients, for ``"ridge"``, or of the
+        nuclear norm, for ``"low_rank"``. None is chosen from the singular values: for
+        ``"ridge"`` half the mean eigenvalue of ``X.T @ X``, which for unit rows is half
+        of ``n_samples / n_features``.
     n_neighbors : int, default=15
-        Coefficients of a row that are kept, for ``"ridge"``.
+        Coefficients of a row that are kept, for the closed forms.
     tol : float, default=1e-6
         Relative residual at which the pursuit stops, or largest relative violation of
         the optimality conditions of the elastic net.
@@ -113,6 +120,14 @@ def self_express(
             alpha=_mean_eigenvalue(X) / 2 if alpha is None else alpha,
             n_neighbors=n_neighbors,
             n_jobs=n_jobs,
+        )
+    elif method == "low_rank":
+        result = low_rank_self_expression(
+            distinct, alpha=alpha, n_neighbors=n_neighbors, n_jobs=n_jobs
+        )
+    elif method == "thresholding":
+        result = thresholding_self_expression(
+            distinct, n_neighbors=n_neighbors, n_jobs=n_jobs
         )
     else:
         result = elastic_net_self_expression(

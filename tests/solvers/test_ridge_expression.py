@@ -107,7 +107,7 @@ def test_ridge_of_few_rows(n_samples):
 
 @pytest.mark.parametrize("options", [{"alpha": 0.0}, {"alpha": np.nan}])
 def test_penalty_must_be_positive(options):
-    with pytest.raises(ValueError, match="alpha=.* must be positive"):
+    with pytest.raises(ValueError, match=r"alpha=.* must be positive"):
         ridge_self_expression(np.eye(3), **options)
     with pytest.raises(ValueError, match="n_neighbors=0 must be at least 1"):
         ridge_self_expression(np.eye(3), alpha=1.0, n_neighbors=0)
