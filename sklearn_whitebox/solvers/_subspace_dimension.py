@@ -1,0 +1,220 @@
+"""Dimensions of subspaces by the length of a description of the rows."""
+
+import numpy as np
+from joblib import Parallel, delayed
+from numpy.typing import NDArray
+
+from sklearn_whitebox.solvers._alternation import Partition, alternate, exchange
+from sklearn_whitebox.solvers._flat_seeds import seed_flats
+from sklearn_whitebox.solvers._flats import Flats, Rows
+
+Array = NDArray[np.floating]
+Indices = NDArray[np.int64]
+
+# Rows on which dimensions are compared.
+_MAX_ROWS = 5_000
+
+# Up to so many features each dimension is tried, since lengths can fall steeply at the
+# right one out of a plain; beyond, dimensions grow by a quarter, and the search ends
+# after so many in a row without gain.
+_ALL = 16
+_GROWTH = 1.25
+_PATIENCE = 4
+
+# Exchanges in the fit of each dimension, and starts.
+_SWAPS = 10
+_STARTS = 2
+
+# Rounds in which single dimensions move.
+_ROUNDS = 5
+
+# Relative decrease at which the rounds of a comparison end.
+_TOL = 1e-4
+
+
+def description_length(rows: Rows, partition: Partition) -> float:
+    r"""Length of a code for rows, labels and subspaces, in nats.
+
+    Rows are Gaussian with free variances :math:`\lambda_{kj}` along the directions of
+    their subspace and one variance :math:`\sigma^2`, common to all clusters, across:
+
+    .. math:: \tfrac12 \sum_k n_k \sum_j \log\lambda_{kj}
+       + \tfrac12 \log\sigma^2 \sum_k n_k (d - d_k)
+       - \sum_k n_k \log\tfrac{n_k}{n} + \tfrac{m}{2} \log n
+
+    with m the number of free parameters of the bases, offsets and variances. Constants
+    that do not depend on the partition are left out.
+
+    Parameters
+    ----------
+    rows : Rows
+        Rows.
+    partition : Partition
+        Subspaces and labels.
+
+    Returns
+    -------
+    length : float
+        The length; differences have a meaning, the value has none.
+
+    References
+    ----------
+    .. [1] Tipping, Bishop (1999). Mixtures of probabilistic principal component
+       analysers. Neural Computation 11(2).
+    .. [2] Schwarz (1978). Estimating the dimension of a model. Annals of Statistics
+       6(2).
+    """
+    flats = partition.flats
+    n_features = rows.X.shape[1]
+    weights = np.ones(len(rows.X)) if rows.weights is None else rows.weights
+    total = float(weights.sum(dtype=np.float64))
+    energy = rows.total(rows.squares)
+    floor = np.finfo(rows.X.dtype).eps * energy / (total * n_features)
+    length, across, n_free = 0.0, 0.0, 1.0
+    for k, basis in enumerate(flats.bases):
+        members = np.flatnonzero(partition.labels == k)
+        if len(members) == 0:
+            continue
+        size = float(weights[members].sum(dtype=np.float64))
+        dim = len(basis)
+        X = rows.X[members]
+        if flats.offsets is not None:
+            X = X - flats.offsets[k]
+            n_free += n_features
+        along = (X @ basis.T).astype(np.float64)
+        variances = np.linalg.eigvalsh((along.T * weights[members]) @ along / size)
+        length += size / 2 * np.log(np.maximum(variances, floor)).sum()
+        length -= size * np.log(size / total)
+        across += size * (n_features - dim)
+        n_free += dim * n_features - dim * (dim - 1) / 2
+    noise = rows.total(partition.least) / max(across, 1)
+    length += across / 2 * np.log(max(noise, floor))
+    return float(length + n_free / 2 * np.log(max(total, 2)))
+
+
+def choose_dims(
+    rows: Rows, n_clusters: int, *, affine: bool, seed: int, n_jobs: int | None = None
+) -> tuple[Indices, Flats]:
+    """Choose the dimension of each subspace by the least description length.
+
+    First one dimension for all, by fits of growing dimension; then single ones move to
+    what the principal variances of their clusters support, as long as the length falls.
+
+    Parameters
+    ----------
+    rows : Rows
+        Rows, of which the first 5,000 are used.
+    n_clusters : int
+        Number of subspaces.
+    affine : bool
+        Whether subspaces may miss the origin.
+    seed : int
+        Seed of the fits.
+    n_jobs : int, default=None
+        Threads over the starts of a fit.
+
+    Returns
+    -------
+    dims : ndarray of shape (n_clusters,)
+        Dimensions, at most one less than the number of features and half the mean
+        number of rows of a cluster.
+    flats : Flats
+        Subspaces of these dimensions to start from.
+    """
+    rows = rows.first(_MAX_ROWS)
+    n_rows, n_features = rows.X.shape
+    least = 0 if affine else 1
+    most = max(1, min(n_features - 1, n_rows // (2 * n_clusters)))
+    fits: dict[int, tuple[float, Partition]] = {}
+
+    def attempt(dim: int) -> None:
+        seeds = np.random.SeedSequence([seed, dim]).spawn(_STARTS)
+        dims = np.full(n_clusters, dim)
+        runs = Parallel(n_jobs=n_jobs, prefer="threads")(
+            delayed(_fit)(rows, dims, affine, one) for one in seeds
+        )
+        best = min(runs, key=lambda run: run.objective[-1])
+        fits[dim] = description_length(rows, best), best
+
+    grid = _grid(least, most, n_features)
+    best = grid[0]
+    for i, dim in enumerate(grid):
+        attempt(dim)
+        if fits[dim][0] < fits[best][0]:
+            best = dim
+        if n_features > _ALL and i - grid.index(best) >= _PATIENCE:
+            break
+    around = [dim for dim in grid if dim in fits]
+    place = around.index(best)
+    low = around[max(place - 1, 0)]
+    high = around[min(place + 1, len(around) - 1)]
+    for dim in range(low + 1, high):
+        if dim not in fits:
+            attempt(dim)
+    best = min(fits, key=lambda dim: fits[dim][0])
+    return _move_single(rows, np.full(n_clusters, best), most, *fits[best])
+
+
+def _grid(least: int, most: int, n_features: int) -> list[int]:
+    if n_features <= _ALL:
+        return list(range(least, most + 1))
+    dims = [least]
+    while dims[-1] < most:
+        dims.append(min(most, max(dims[-1] + 1, int(dims[-1] * _GROWTH))))
+    return dims
+
+
+def _fit(
+    rows: Rows, dims: Indices, affine: bool, seed: np.random.SeedSequence
+) -> Partition:
+    rng = np.random.default_rng(seed)
+    flats = seed_flats(rows, dims, affine=affine, rng=rng)
+    found = alternate(rows, flats, dims, max_iter=100, tol=_TOL)
+    return exchange(rows, found, _SWAPS, rng, max_iter=100, tol=_TOL)
+
+
+def _move_single(
+    rows: Rows, dims: Indices, most: int, length: float, found: Partition
+) -> tuple[Indices, Flats]:
+    for _ in range(_ROUNDS):
+        proposed, flats = _supported_dims(rows, found, most)
+        if np.array_equal(proposed, dims):
+            break
+        trial = alternate(rows, flats, proposed, max_iter=100, tol=_TOL)
+        new_length = description_length(rows, trial)
+        if new_length >= length:
+            break
+        dims, length, found = proposed, new_length, trial
+    return dims, found.flats
+
+
+def _supported_dims(rows: Rows, found: Partition, most: int) -> tuple[Indices, Flats]:
+    """Directions of each cluster that shorten the code at the present noise."""
+    flats = found.flats
+    n_features = rows.X.shape[1]
+    weights = np.ones(len(rows.X)) if rows.weights is None else rows.weights
+    sizes = np.bincount(found.labels, weights, len(flats.bases))
+    across = (sizes * [n_features - len(basis) for basis in flats.bases]).sum()
+    floor = np.finfo(rows.X.dtype).eps * rows.total(rows.squares)
+    noise = max(rows.total(found.least), floor) / max(across, 1)
+    dims = np.array([len(basis) for basis in flats.bases])
+    bases = []
+    for k, basis in enumerate(flats.bases):
+        members = np.flatnonzero(found.labels == k)
+        if len(members) <= 1:
+            bases.append(basis)
+            continue
+        X = rows.X[members].astype(np.float64)
+        if flats.offsets is not None:
+            X = X - flats.offsets[k]
+        X = X * np.sqrt(weights[members])[:, None]
+        _, values, directions = np.linalg.svd(X, full_matrices=False)
+        ratios = np.maximum(values**2 / sizes[k] / noise, 1)
+        # Nats saved per row by a variance of its own, against the price of a direction.
+        saved = sizes[k] / 2 * (ratios - 1 - np.log(ratios))
+        price = (n_features - np.arange(len(values))) / 2 * np.log(max(sizes.sum(), 2))
+        limit = min(most, len(members) // 2)
+        fewest = 1 if flats.offsets is None else 0
+        dims[k] = np.clip(np.count_nonzero(saved > price), fewest, max(1, limit))
+        bases.append(directions[: dims[k]].astype(rows.X.dtype))
+    return dims, Flats(bases, flats.offsets)
