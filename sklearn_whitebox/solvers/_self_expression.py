@@ -11,6 +11,11 @@ from sklearn_whitebox._threads import serial_blas
 from sklearn_whitebox.solvers._copies import distinct_rows, spread_to_copies
 from sklearn_whitebox.solvers._low_rank_expression import low_rank_self_expression
 from sklearn_whitebox.solvers._omp import omp_encode, padded_to_csr
+from sklearn_whitebox.solvers._omp_screened import (
+    can_round,
+    rounded_products,
+    screened_pursuit,
+)
 from sklearn_whitebox.solvers._oracle_kernels import next_supports, solve_on_supports
 from sklearn_whitebox.solvers._result import SolverResult
 from sklearn_whitebox.solvers._ridge_expression import ridge_self_expression
@@ -50,8 +55,8 @@ def self_express(
     ----------
     X : ndarray of shape (n_samples, n_features)
         Rows, usually of unit norm, float32 or float64.
-    method : {"elastic_net", "lasso", "omp", "ridge", "low_rank", "thresholding"}, \
-            default="elastic_net"
+    method : str, default="elastic_net"
+        One of "elastic_net", "lasso", "omp", "ridge", "low_rank" and "thresholding".
         Penalised least squares, see :func:`elastic_net_self_expression`, with the ℓ1
         norm alone for ``"lasso"``; orthogonal matching pursuit, see
         :func:`disjoint_pursuits`; or a closed form, see
@@ -207,17 +212,28 @@ def disjoint_pursuits(
     depth = min(n_nonzero_coefs, max(1, n_features - 1))
     used = np.empty((n_samples, 0), np.int64)
     total = sparse.csr_array((n_samples, n_samples), dtype=X.dtype)
+    rounded = rounded_products(X, n_jobs=n_jobs) if can_round(n_samples) else None
     for _ in range(n_pursuits):
-        codes = omp_encode(
-            X,
-            X,
-            n_nonzero_coefs=depth,
-            tol=tol,
-            selection="correlation",
-            exclude_self=True,
-            excluded=used,
-            n_jobs=n_jobs,
-        )
+        if rounded is not None:
+            codes = screened_pursuit(
+                X,
+                rounded,
+                n_nonzero_coefs=depth,
+                tol=tol,
+                excluded=used,
+                n_jobs=n_jobs,
+            )
+        else:
+            codes = omp_encode(
+                X,
+                X,
+                n_nonzero_coefs=depth,
+                tol=tol,
+                selection="correlation",
+                exclude_self=True,
+                excluded=used,
+                n_jobs=n_jobs,
+            )
         total = sparse.csr_array(total + codes)
         used = np.hstack([used, _padded_support(codes, depth)])
     total.data /= n_pursuits
