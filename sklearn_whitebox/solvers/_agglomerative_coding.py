@@ -1,0 +1,402 @@
+"""Agglomerative clustering by lossy compression, over all pairs of clusters."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from sklearn_whitebox._array import check_memory
+from sklearn_whitebox._threads import serial_blas
+from sklearn_whitebox.solvers._coding_clusters import CodedClusters
+
+Array = NDArray[np.floating]
+Indices = NDArray[np.int64]
+
+# Rows of the matrix of costs that are filled at once.
+_BLOCK = 256
+
+
+@dataclass(frozen=True)
+class MergeTree:
+    """The order in which clusters were joined, and what each step cost.
+
+    Parameters
+    ----------
+    children : ndarray of shape (n_merges, 2)
+        Nodes joined at each step. Nodes below `n_leaves` are leaves; step t makes node
+        ``n_leaves + t``.
+    costs : ndarray of shape (n_merges,)
+        Change of the coding length by each step, in nats.
+    n_leaves : int
+        Clusters at the start.
+    length : float
+        Coding length at the start, in nats.
+    n_allowed : int, default=None
+        Steps that the connectivity constraint allows; None means all.
+    """
+
+    children: Indices
+    costs: Array
+    n_leaves: int
+    length: float
+    n_allowed: int | None = None
+
+    @property
+    def lengths(self) -> Array:
+        """Coding length before the first step and after each, in nats."""
+        lengths: Array = self.length + np.concatenate([[0.0], np.cumsum(self.costs)])
+        return lengths
+
+    def best_step(self) -> int:
+        """Return the number of steps until the first that lengthens the code."""
+        costs = self.costs[: self.n_allowed]
+        worse = np.flatnonzero(costs >= 0)
+        return int(worse[0]) if len(worse) else len(costs)
+
+    def labels(self, n_merges: int) -> Indices:
+        """Return the clusters of the leaves after some steps, by first appearance."""
+        parent = np.arange(self.n_leaves + n_merges)
+        for t in range(n_merges):
+            parent[self.children[t]] = self.n_leaves + t
+        # Parents have larger numbers than children.
+        for node in range(len(parent) - 1, -1, -1):
+            parent[node] = parent[parent[node]]
+        _, first, inverse = np.unique(
+            parent[: self.n_leaves], return_index=True, return_inverse=True
+        )
+        labels: Indices = np.argsort(np.argsort(first))[inverse]
+        return labels
+
+    def sizes(self, leaf_sizes: Array | None = None) -> Array:
+        """Return the size of the node that each step made."""
+        n_merges = len(self.children)
+        sizes = np.ones(self.n_leaves + n_merges, np.int64)
+        if leaf_sizes is not None:
+            sizes[: self.n_leaves] = leaf_sizes
+        for t, (a, b) in enumerate(self.children):
+            sizes[self.n_leaves + t] = sizes[a] + sizes[b]
+        return sizes[self.n_leaves :]
+
+    def heights(self) -> tuple[Array, float]:
+        """Return non-negative heights that rise along the tree, for dendrograms.
+
+        Returns
+        -------
+        heights : ndarray of shape (n_merges,)
+            The highest of a step's own cost and those of the steps below it, per sample
+            of the smaller side, less the least such cost of all.
+        zero : float
+            Height of a step that neither shortens nor lengthens the code. The tree cut
+            there has the clusters of :meth:`best_step`.
+        """
+        if len(self.costs) == 0:
+            return np.empty(0), 0.0
+        sizes = np.concatenate([np.ones(self.n_leaves), self.sizes()])
+        rates = self.costs / sizes[self.children].min(axis=1)
+        heights = np.concatenate([np.full(self.n_leaves, -np.inf), rates])
+        for t, (a, b) in enumerate(self.children):
+            node = self.n_leaves + t
+            heights[node] = max(heights[node], heights[a], heights[b])
+        return heights[self.n_leaves :] - rates.min(), float(-rates.min())
+
+
+def agglomerate_by_coding_length(
+    X: Array,
+    *,
+    distortion: float,
+    labels: Indices | None = None,
+    code_mean: bool = False,
+    basis_cost: bool = True,
+    n_clusters: int | None = None,
+    callback: Callable[[int, float], bool] | None = None,
+) -> MergeTree:
+    r"""Join clusters in pairs as long as that shortens the code of the data.
+
+    Starting from single samples, each step joins the two clusters for which
+
+    .. math:: L(X_k \cup X_l) - L(X_k) - L(X_l)
+       + n_k \log\tfrac{n_k}{n_k+n_l} + n_l \log\tfrac{n_l}{n_k+n_l}
+
+    is least, with L the :func:`~sklearn_whitebox.functional.coding_length`.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        Samples.
+    distortion : float
+        Allowed mean squared error per sample, ε².
+    labels : ndarray of shape (n_samples,), default=None
+        Clusters to start from, numbered from 0, none empty; None starts from samples.
+    code_mean : bool, default=False
+        Code clusters around their means.
+    basis_cost : bool, default=True
+        Pay for the subspaces of the clusters.
+    n_clusters : int, default=None
+        Clusters to stop at; None stops before the first step that lengthens the code.
+    callback : callable, default=None
+        Called with the step and the coding length after it; stops if it returns True.
+
+    Returns
+    -------
+    tree : MergeTree
+        The steps.
+
+    Notes
+    -----
+    Costs O(n²) memory, in the dtype of `X`, and about n² determinants of the side of
+    the smaller of two clusters, which is at most the number of features. Equal costs
+    go to the pair that comes first.
+
+    References
+    ----------
+    .. [1] Ma, Derksen, Hong, Wright (2007). Segmentation of multivariate mixed data via
+       lossy data coding and compression. IEEE TPAMI 29(9).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.kron(np.eye(2), np.ones((10, 1)))
+    >>> tree = agglomerate_by_coding_length(X, distortion=0.01)
+    >>> np.bincount(tree.labels(tree.best_step()))
+    array([10, 10])
+    """
+    n_parts = len(X) if labels is None else int(labels.max()) + 1
+    check_memory(
+        n_parts**2 * X.dtype.itemsize * 1.25,
+        what=f"The matrix of the costs of joining {n_parts} clusters",
+        remedy="pass connectivity, or take fewer samples",
+    )
+    with serial_blas():
+        clusters = CodedClusters(
+            X,
+            labels,
+            distortion=distortion,
+            code_mean=code_mean,
+            basis_cost=basis_cost,
+        )
+        return merge_all_pairs(
+            clusters, dtype=X.dtype, n_clusters=n_clusters, callback=callback
+        )
+
+
+def merge_all_pairs(
+    clusters: CodedClusters,
+    *,
+    dtype: np.dtype = np.dtype(np.float64),  # noqa: B008
+    n_clusters: int | None = None,
+    before: MergeTree | None = None,
+    nodes: Indices | None = None,
+    callback: Callable[[int, float], bool] | None = None,
+) -> MergeTree:
+    """Join coded clusters, any with any; see :func:`agglomerate_by_coding_length`.
+
+    Parameters
+    ----------
+    clusters : CodedClusters
+        Where to start; changed.
+    dtype : dtype, default=float64
+        Precision in which costs are kept.
+    n_clusters : int, default=None
+        Clusters to stop at.
+    before : MergeTree, default=None
+        Steps that led to these clusters.
+    nodes : ndarray of shape (n_parts,), default=None
+        Node of each cluster in that tree.
+    callback : callable, default=None
+        Called with the step and the coding length.
+
+    Returns
+    -------
+    tree : MergeTree
+        The steps.
+    """
+    n_parts = len(clusters)
+    length = clusters.total_length()
+    if before is None or nodes is None:
+        nodes = np.arange(n_parts)
+        empty = np.empty((0, 2), np.int64)
+        before = MergeTree(empty, np.empty(0), n_parts, length)
+    nodes = nodes.copy()
+    n_done = len(before.children)
+    costs = _all_costs(clusters, dtype)
+    alive = np.ones(n_parts, np.bool_)
+    best = np.empty(n_parts, dtype)
+    partner = np.empty(n_parts, np.int64)
+    stale = np.zeros(n_parts, np.bool_)
+    _scan_rows(costs, alive, best, partner, stale)
+    children, deltas = [], []
+    for step in range(n_parts - max(1, n_clusters or 1)):
+        i = int(np.argmin(best))
+        while stale[i]:
+            _scan_row(costs, alive, best, partner, stale, i)
+            i = int(np.argmin(best))
+        delta = float(best[i])
+        if n_clusters is None and delta >= 0:
+            break
+        i, j = sorted((i, int(partner[i])))
+        children.append(sorted((nodes[i], nodes[j])))
+        deltas.append(delta)
+        length += delta
+        clusters.merge(i, j)
+        nodes[i] = before.n_leaves + n_done + step
+        alive[j] = False
+        n_alive = n_parts - step - 1
+        others = np.flatnonzero(alive)
+        others = others[others != i]
+        fresh = clusters.merge_costs(i, others, gather=False).astype(dtype)
+        _update_costs(costs, alive, best, partner, stale, i, j, others, fresh)
+        if n_alive < len(alive) // 2:
+            kept = np.flatnonzero(alive)
+            costs = _compacted(costs, kept)
+            partner = (np.cumsum(alive) - 1)[partner[kept]]
+            nodes, best, alive = nodes[kept], best[kept], alive[kept]
+            stale = stale[kept]
+            clusters.keep(kept)
+        if callback is not None and callback(n_done + step, length):
+            break
+    return extended_tree(before, children, deltas)
+
+
+def extended_tree(
+    before: MergeTree,
+    children: list[list[int]],
+    costs: list[float],
+    n_allowed: int | None = None,
+) -> MergeTree:
+    """Append steps to a tree.
+
+    Parameters
+    ----------
+    before : MergeTree
+        Earlier steps.
+    children : list of pairs of int
+        Nodes joined at each further step.
+    costs : list of float
+        Their costs.
+    n_allowed : int, default=None
+        Steps that the constraint allows; None keeps what `before` says.
+
+    Returns
+    -------
+    tree : MergeTree
+        All steps.
+    """
+    return MergeTree(
+        np.concatenate([before.children, np.array(children, np.int64).reshape(-1, 2)]),
+        np.concatenate([before.costs, np.array(costs, np.float64)]),
+        before.n_leaves,
+        before.length,
+        before.n_allowed if n_allowed is None else n_allowed,
+    )
+
+
+def _all_costs(clusters: CodedClusters, dtype: np.dtype) -> Array:
+    n_parts = len(clusters)
+    costs = np.empty((n_parts, n_parts), dtype)
+    if (clusters.counts == 1).all():
+        for start in range(0, n_parts, _BLOCK):
+            rows = np.arange(start, min(start + _BLOCK, n_parts))
+            costs[rows] = single_costs(clusters, rows)
+    else:
+        for k in range(n_parts):
+            later = np.arange(k + 1, n_parts)
+            costs[k, later] = clusters.merge_costs(k, later)
+            costs[later, k] = costs[k, later]
+    np.fill_diagonal(costs, np.inf)
+    return costs
+
+
+def single_costs(clusters: CodedClusters, rows: Indices) -> Array:
+    """Costs of joining some samples with all samples, in closed form.
+
+    Parameters
+    ----------
+    clusters : CodedClusters
+        Clusters of one sample each.
+    rows : ndarray of shape (n_rows,)
+        Samples.
+
+    Returns
+    -------
+    costs : ndarray of shape (n_rows, n_samples)
+        In nats; meaningless where a sample meets itself.
+    """
+    points = clusters.means if clusters.code_mean else clusters.pool[: len(clusters)]
+    squares = np.einsum("ij,ij->i", points, points)
+    products = points[rows] @ points.T
+    scale = clusters.dim / 2
+    if clusters.code_mean:
+        gaps = squares[rows, None] + squares - 2 * products
+        logdet = np.log1p(scale / 2 * np.maximum(gaps, 0))
+        along = clusters.mean_offsets
+        joint = (squares[rows, None] + squares + 2 * products) / 4
+        joint += along[rows, None] + along + clusters.offset_square
+        means = clusters.dim / 2 * np.log1p(np.maximum(joint, 0))
+    else:
+        single = 1 + scale * squares
+        logdet = np.log(
+            np.maximum(single[rows, None] * single - (scale * products) ** 2, 1)
+        )
+        means = 0.0
+    lengths = clusters.lengths
+    costs: Array = (2 + clusters.basis) / 2 * logdet + means
+    costs -= lengths[rows, None] + lengths + 2 * np.log(2)
+    return costs
+
+
+@njit(nogil=True, cache=True)
+def _scan_rows(
+    costs: Array, alive: Array, best: Array, partner: Indices, stale: Array
+) -> None:
+    for k in range(len(costs)):
+        _scan_row(costs, alive, best, partner, stale, k)
+
+
+@njit(nogil=True, cache=True)
+def _scan_row(
+    costs: Array, alive: Array, best: Array, partner: Indices, stale: Array, k: int
+) -> None:
+    least, where = np.inf, -1
+    for other in range(costs.shape[1]):
+        if alive[other] and costs[k, other] < least:
+            least, where = costs[k, other], other
+    best[k], partner[k], stale[k] = least, where, False
+
+
+@njit(nogil=True, cache=True)
+def _update_costs(
+    costs: Array,
+    alive: Array,
+    best: Array,
+    partner: Indices,
+    stale: Array,
+    i: int,
+    j: int,
+    others: Indices,
+    fresh: Array,
+) -> None:
+    """Enter the costs of the new cluster `i`; cluster `j` has died.
+
+    A row whose best partner became dearer keeps its old best cost, a lower bound, and
+    is scanned only once that bound is the least of all.
+    """
+    best[j], partner[j], stale[j] = np.inf, -1, False
+    for t in range(len(others)):
+        k = others[t]
+        costs[k, i] = costs[i, k] = fresh[t]
+        if fresh[t] < best[k]:
+            best[k], partner[k], stale[k] = fresh[t], i, False
+        elif partner[k] == i or partner[k] == j:
+            stale[k] = True
+    _scan_row(costs, alive, best, partner, stale, i)
+
+
+@njit(nogil=True, cache=True)
+def _compacted(costs: Array, kept: Indices) -> Array:
+    small = np.empty((len(kept), len(kept)), costs.dtype)
+    for a in range(len(kept)):
+        for b in range(len(kept)):
+            small[a, b] = costs[kept[a], kept[b]]
+    return small

@@ -1,0 +1,155 @@
+"""The distortion at which data are described in the fewest nats, noise included."""
+
+from typing import NamedTuple
+
+import numpy as np
+from joblib import Parallel, delayed
+from numpy.typing import NDArray
+
+from sklearn_whitebox.solvers._agglomerative_coding import agglomerate_by_coding_length
+
+Array = NDArray[np.floating]
+Indices = NDArray[np.int64]
+
+# Distortions that are tried first, as shares of the mean squared norm.
+_SHARES = 10.0 ** np.arange(-4, 0.1, 0.5)
+
+# Times that the neighbours of the best distortion are halved, on the log scale.
+_N_REFINEMENTS = 2
+
+
+class DistortionPath(NamedTuple):
+    """Clusterings over distortions, from fine to coarse.
+
+    Parameters
+    ----------
+    distortion : ndarray of shape (n_distortions,)
+        Rising.
+    n_clusters : ndarray of shape (n_distortions,)
+        Clusters found, without those too small to count.
+    description_length : ndarray of shape (n_distortions,)
+        Nats for the clusters, the labels and the residual.
+    """
+
+    distortion: Array
+    n_clusters: Indices
+    description_length: Array
+
+    def best(self) -> float:
+        """Return the distortion of the shortest description."""
+        return float(self.distortion[np.argmin(self.description_length)])
+
+
+def distortion_path(
+    X: Array,
+    *,
+    distortion: float | None = None,
+    code_mean: bool = False,
+    basis_cost: bool = True,
+    min_cluster_size: int = 1,
+    max_samples: int = 600,
+    n_jobs: int | None = None,
+) -> DistortionPath:
+    r"""Cluster samples at many distortions, and measure the whole description.
+
+    A coding length leaves a residual of variance :math:`\epsilon^2/d` a coordinate.
+    Written down to any fixed precision, it costs the same constant at every distortion,
+    and
+
+    .. math:: T(\epsilon^2) = L_s(X; \epsilon^2)
+       + \tfrac{n p}{2} \log \tfrac{\epsilon^2}{d}
+
+    for n samples of rank p. Finer distortions pay for noise in the clusters, coarser
+    ones for structure in the residual.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        Samples.
+    distortion : float, default=None
+        The only distortion to try; None tries many.
+    code_mean : bool, default=False
+        Code clusters around their means.
+    basis_cost : bool, default=True
+        Pay for the subspaces of the clusters.
+    min_cluster_size : int, default=1
+        Smaller clusters are not counted.
+    max_samples : int, default=600
+        Samples that take part; of more, as many are taken at equal steps along the
+        leading principal direction.
+    n_jobs : int, default=None
+        Threads, as in joblib.
+
+    Returns
+    -------
+    path : DistortionPath
+        Distortions from 1e-4 to 1 times the mean squared norm of the centred samples,
+        half a decade apart and closer around the best.
+    """
+    rows = _spread_rows(X, max_samples).astype(np.float64)
+    centred = rows - rows.mean(axis=0)
+    reference = float(np.mean(np.einsum("ij,ij->i", centred, centred)))
+    if not reference > 0:
+        # Copies of one row.
+        reference = float(rows[0] @ rows[0])
+        one = np.full(1, reference if reference > 0 else 1.0)
+        return DistortionPath(
+            one if distortion is None else 0 * one + distortion,
+            np.ones(1, int),
+            0 * one,
+        )
+    rank = int(np.linalg.matrix_rank(rows))
+
+    def describe(shares: Array) -> list[tuple[float, int, float]]:
+        return Parallel(n_jobs=n_jobs, prefer="threads")(
+            delayed(_description)(
+                rows, share * reference, rank, code_mean, basis_cost, min_cluster_size
+            )
+            for share in shares
+        )
+
+    shares = _SHARES if distortion is None else np.array([distortion / reference])
+    found = describe(shares)
+    for _ in range(_N_REFINEMENTS if distortion is None else 0):
+        best = int(np.argmin([length for *_, length in found]))
+        around = shares[max(best - 1, 0) : best + 2]
+        between = np.sqrt(around[1:] * around[:-1])
+        found += describe(between)
+        shares = np.concatenate([shares, between])
+        order = np.argsort(shares)
+        shares, found = shares[order], [found[k] for k in order]
+    distortions, counts, lengths = zip(*found, strict=True)
+    return DistortionPath(np.array(distortions), np.array(counts), np.array(lengths))
+
+
+def _description(
+    rows: Array,
+    distortion: float,
+    rank: int,
+    code_mean: bool,
+    basis_cost: bool,
+    min_cluster_size: int,
+) -> tuple[float, int, float]:
+    tree = agglomerate_by_coding_length(
+        rows, distortion=distortion, code_mean=code_mean, basis_cost=basis_cost
+    )
+    sizes = np.bincount(tree.labels(len(tree.costs)))
+    n_clusters = int((sizes >= min_cluster_size).sum())
+    noise = len(rows) * rank / 2 * np.log(distortion / rows.shape[1])
+    return distortion, n_clusters, float(tree.lengths[-1] + noise)
+
+
+def _spread_rows(X: Array, most: int) -> Array:
+    """Take rows at equal steps along the leading direction, whatever their order."""
+    if len(X) <= most:
+        return X
+    rows = X.astype(np.float64)
+    _, vectors = np.linalg.eigh(rows.T @ rows) if X.shape[1] <= 512 else (None, None)
+    if vectors is None:
+        position = np.einsum("ij,ij->i", rows, rows)
+    else:
+        leading = vectors[:, -1]
+        position = rows @ (leading * np.sign(leading[np.argmax(np.abs(leading))]))
+    order = np.argsort(position, kind="stable")
+    chosen = order[np.linspace(0, len(X) - 1, most).round().astype(np.int64)]
+    return X[np.sort(chosen)]

@@ -1,0 +1,437 @@
+"""Agglomerative clustering by lossy compression, along the edges of a graph."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+from scipy import sparse
+
+from sklearn_whitebox._array import check_memory
+from sklearn_whitebox._threads import serial_blas
+from sklearn_whitebox.solvers._agglomerative_coding import (
+    MergeTree,
+    extended_tree,
+    merge_all_pairs,
+)
+from sklearn_whitebox.solvers._coding_clusters import CodedClusters
+
+Array = NDArray[np.floating]
+Indices = NDArray[np.int64]
+
+# Entries of the block of keys from which nearest partners are taken.
+_BLOCK_ENTRIES = 2**22
+
+# Growth of a cluster beyond which its costs are computed anew, where the graph serves
+# speed. Computing them at every step costs the product of all sizes and degrees.
+_GROWTH = 1.1
+
+# Clusters up to which all pairs of what a graph has left are compared.
+_MOST_REMAINING = 8000
+
+
+def cheapest_partners(
+    X: Array, n_neighbors: int, *, distortion: float, code_mean: bool = False
+) -> sparse.csr_array:
+    """Link each sample to those that cost least to be coded with.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        Samples.
+    n_neighbors : int
+        Links of each sample, before the graph is made symmetric.
+    distortion : float
+        Allowed mean squared error per sample.
+    code_mean : bool, default=False
+        Code pairs around their means; the nearest samples then cost least.
+
+    Returns
+    -------
+    graph : csr_array of shape (n_samples, n_samples)
+        Boolean, symmetric, without a diagonal.
+
+    Notes
+    -----
+    Costs O(n² d) time, in blocks of 16 MiB.
+    """
+    n_samples, dim = X.shape
+    n_neighbors = min(n_neighbors, n_samples - 1)
+    rows = X.astype(np.float64) / np.sqrt(distortion)
+    if code_mean:
+        rows -= rows.mean(axis=0)
+    squares = np.einsum("ij,ij->i", rows, rows)
+    # The cost of a pair is an increasing function of these keys, for one row.
+    if code_mean:
+        scale, weight = np.ones(n_samples), squares
+    else:
+        single = 1 + dim / 2 * squares
+        scale = np.sqrt(dim / 2 / single)
+        weight = single ** (1 / (2 + dim))
+        rows = rows * scale[:, None] * np.sqrt(dim / 2)
+        scale = 1 / np.sqrt(dim / 2) * np.ones(n_samples)
+        rows *= scale[:, None]
+    rows = np.ascontiguousarray(rows, dtype=np.float32)
+    found = np.empty((n_samples, n_neighbors), np.int64)
+    step = max(1, _BLOCK_ENTRIES // n_samples)
+    with serial_blas():
+        for start in range(0, n_samples, step):
+            block = slice(start, min(start + step, n_samples))
+            products = rows[block] @ rows.T
+            _least_keys(
+                products, start, weight.astype(np.float32), code_mean, found[block]
+            )
+    indptr = np.arange(n_samples + 1) * n_neighbors
+    data = np.ones(found.size, np.bool_)
+    graph = sparse.csr_array(
+        (data, found.ravel(), indptr), shape=(n_samples, n_samples)
+    )
+    return sparse.csr_array(graph + graph.T)
+
+
+@njit(nogil=True, cache=True)
+def _least_keys(
+    products: Array, start: int, weight: Array, code_mean: bool, found: Indices
+) -> None:
+    """Put the columns of the least keys of each row in order into `found`."""
+    n_rows, n_columns = products.shape
+    n_kept = found.shape[1]
+    keys = np.empty(n_kept, np.float32)
+    for i in range(n_rows):
+        n_found = 0
+        bound = np.float32(np.inf)
+        for j in range(n_columns):
+            if code_mean:
+                key = weight[j] - 2 * products[i, j]
+            else:
+                key = (1 - products[i, j] * products[i, j]) * weight[j]
+            if (n_found == n_kept and key >= bound) or j == start + i:
+                continue
+            place = min(n_found, n_kept - 1)
+            while place > 0 and keys[place - 1] > key:
+                keys[place], found[i, place] = keys[place - 1], found[i, place - 1]
+                place -= 1
+            keys[place], found[i, place] = key, j
+            n_found = min(n_found + 1, n_kept)
+            bound = keys[n_found - 1]
+
+
+def agglomerate_along_graph(
+    X: Array,
+    graph: sparse.csr_array,
+    *,
+    distortion: float,
+    code_mean: bool = False,
+    basis_cost: bool = True,
+    n_clusters: int | None = None,
+    is_constraint: bool = True,
+    callback: Callable[[int, float], bool] | None = None,
+) -> MergeTree:
+    """Join neighbouring clusters as long as that shortens the code of the data.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        Samples.
+    graph : csr_array of shape (n_samples, n_samples)
+        Which samples are neighbours; clusters are if any of their samples are. Made
+        symmetric; the diagonal is ignored.
+    distortion : float
+        Allowed mean squared error per sample, ε².
+    code_mean : bool, default=False
+        Code clusters around their means.
+    basis_cost : bool, default=True
+        Pay for the subspaces of the clusters.
+    n_clusters : int, default=None
+        Clusters to stop at; None stops before the first step that lengthens the code.
+    is_constraint : bool, default=True
+        Whether only neighbours may be joined, as long as there are any. Otherwise the
+        graph serves speed: the costs of a cluster are computed anew only when it has
+        grown by a tenth, and once no joint of neighbours shortens the code, the
+        clusters that are left are joined any with any, if there are at most 8000.
+    callback : callable, default=None
+        Called with the step and the coding length after it; stops if it returns True.
+
+    Returns
+    -------
+    tree : MergeTree
+        The steps. If the graph has several components and more steps are asked for,
+        the components are joined as any pairs; `n_allowed` says where that began.
+
+    Notes
+    -----
+    Costs O(n + e) memory for e edges, and a determinant for every neighbour of every
+    new cluster: about n times the mean number of neighbours.
+    """
+    with serial_blas():
+        clusters = CodedClusters(
+            X, distortion=distortion, code_mean=code_mean, basis_cost=basis_cost
+        )
+        tree, nodes, alive, stopped = _merge_neighbors(
+            clusters, graph, n_clusters, is_constraint, callback
+        )
+        remaining = np.flatnonzero(alive)
+        at_target = len(remaining) <= (n_clusters or 1)
+        if stopped or at_target or (is_constraint and n_clusters is None):
+            return tree
+        if not is_constraint and len(remaining) > _MOST_REMAINING:
+            return tree
+        check_memory(
+            len(remaining) ** 2 * X.dtype.itemsize * 1.25,
+            what=f"Joining the {len(remaining)} components of the connectivity graph",
+            remedy="connect the graph, or set n_clusters=None",
+        )
+        clusters.keep(remaining)
+        return merge_all_pairs(
+            clusters,
+            dtype=X.dtype,
+            n_clusters=n_clusters,
+            before=tree,
+            nodes=nodes[remaining],
+            callback=callback,
+        )
+
+
+def _merge_neighbors(
+    clusters: CodedClusters,
+    graph: sparse.csr_array,
+    n_clusters: int | None,
+    is_constraint: bool,
+    callback: Callable[[int, float], bool] | None,
+) -> tuple[MergeTree, Indices, Array, bool]:
+    """Run the steps along edges, and say whether the callback stopped them."""
+    n_leaves = len(clusters)
+    length = start_length = clusters.total_length()
+    edges = _Edges(graph, clusters, 1.0 if is_constraint else _GROWTH)
+    nodes = np.arange(n_leaves)
+    alive = np.ones(n_leaves, np.bool_)
+    children: list[list[int]] = []
+    costs: list[float] = []
+    stopped = False
+    any_cost = is_constraint and n_clusters is not None
+    for step in range(n_leaves - max(1, n_clusters or 1)):
+        i, j, cost = edges.cheapest(clusters)
+        if cost == np.inf or (cost >= 0 and not any_cost):
+            break
+        children.append(sorted((int(nodes[i]), int(nodes[j]))))
+        costs.append(cost)
+        length += cost
+        clusters.merge(i, j)
+        nodes[i] = n_leaves + step
+        alive[j] = False
+        edges.merge(i, j, clusters)
+        if callback is not None and callback(step, length):
+            stopped = True
+            break
+    start = MergeTree(np.empty((0, 2), np.int64), np.empty(0), n_leaves, start_length)
+    allowed = len(costs) if is_constraint else None
+    return extended_tree(start, children, costs, allowed), nodes, alive, stopped
+
+
+class _Edges:
+    """Edges in doubly linked lists, so that joining two nodes costs their degrees.
+
+    Edge e consists of the halves 2e and 2e + 1, each in the list of its own end and
+    pointing to the other; no half is ever made anew.
+    """
+
+    def __init__(
+        self, graph: sparse.csr_array, clusters: CodedClusters, growth: float
+    ) -> None:
+        n_nodes = len(clusters)
+        self._growth = growth
+        self._priced_counts = clusters.counts.copy()
+        pattern = sparse.coo_array(abs(graph) + abs(graph).T)
+        first, second = pattern.coords
+        upper = (first < second) & (pattern.data != 0)
+        order = np.lexsort((second[upper], first[upper]))
+        first = first[upper][order].astype(np.int64)
+        second = second[upper][order].astype(np.int64)
+        self.target = np.empty(2 * len(first), np.int64)
+        self.target[0::2], self.target[1::2] = second, first
+        self.following = np.full(2 * len(first), -1, np.int64)
+        self.preceding = np.full(2 * len(first), -1, np.int64)
+        self.head = np.full(n_nodes, -1, np.int64)
+        _link(self.target, self.head, self.following, self.preceding)
+        self.costs = np.empty(2 * len(first))
+        bounds = np.searchsorted(first, np.arange(n_nodes + 1))
+        for k in np.unique(first):
+            own = slice(bounds[k], bounds[k + 1])
+            costs = clusters.merge_costs(int(k), second[own])
+            self.costs[2 * own.start : 2 * own.stop] = np.repeat(costs, 2)
+        self.best = np.empty(n_nodes)
+        self.partner = np.empty(n_nodes, np.int64)
+        self._marks = np.full(n_nodes, -1, np.int64)
+        self.stale = np.zeros(n_nodes, np.bool_)
+        for k in range(n_nodes):
+            self._scan(k)
+
+    def cheapest(self, clusters: CodedClusters) -> tuple[int, int, float]:
+        """Return the nodes of the cheapest edge of all, and its cost."""
+        while True:
+            i = int(np.argmin(self.best))
+            if self.stale[i]:
+                self._scan(i)
+                continue
+            j = int(self.partner[i])
+            cost = float(self.best[i])
+            if self._growth > 1 and cost < np.inf:
+                cost = float(clusters.merge_costs(i, np.array([j]))[0])
+                if cost >= 0 > self.best[i]:
+                    # The price was old.
+                    for k in (i, j):
+                        self._price(k, k, self._halves(k), clusters)
+                    continue
+            return min(i, j), max(i, j), cost
+
+    def _scan(self, k: int) -> None:
+        _scan_list(
+            k,
+            self.head,
+            self.following,
+            self.target,
+            self.costs,
+            self.best,
+            self.partner,
+            self.stale,
+        )
+
+    def merge(self, i: int, j: int, clusters: CodedClusters) -> None:
+        """Give the edges of `j` to `i`, and price them, and all of `i` if it grew."""
+        n_new = _join_lists(
+            i,
+            j,
+            self.head,
+            self.following,
+            self.preceding,
+            self.target,
+            self.partner,
+            self.stale,
+            self._marks,
+        )
+        self.best[j] = np.inf
+        self.partner[j], self.stale[j] = -1, False
+        grown = clusters.counts[i] >= self._growth * self._priced_counts[i]
+        if grown:
+            self._priced_counts[i] = clusters.counts[i]
+        # New halves are first in the list.
+        halves = self._halves(i, -1 if grown else n_new)
+        self._price(i, j, halves, clusters)
+
+    def _halves(self, k: int, most: int = -1) -> Indices:
+        halves: Indices = _listed(k, self.head, self.following, most)
+        return halves
+
+    def _price(self, i: int, j: int, halves: Indices, clusters: CodedClusters) -> None:
+        if len(halves):
+            fresh = clusters.merge_costs(i, self.target[halves])
+            _reprice(
+                i,
+                j,
+                halves,
+                fresh,
+                self.target,
+                self.costs,
+                self.best,
+                self.partner,
+                self.stale,
+            )
+        self._scan(i)
+
+
+@njit(nogil=True, cache=True)
+def _link(target: Indices, head: Indices, following: Indices, preceding: Indices):  # type: ignore[no-untyped-def]
+    for half in range(len(target)):
+        _push(target[half ^ 1], half, head, following, preceding)
+
+
+@njit(nogil=True, cache=True)
+def _push(k, half, head, following, preceding):  # type: ignore[no-untyped-def]
+    following[half] = head[k]
+    preceding[half] = -1
+    if head[k] >= 0:
+        preceding[head[k]] = half
+    head[k] = half
+
+
+@njit(nogil=True, cache=True)
+def _unlink(k, half, head, following, preceding):  # type: ignore[no-untyped-def]
+    before, after = preceding[half], following[half]
+    if before >= 0:
+        following[before] = after
+    else:
+        head[k] = after
+    if after >= 0:
+        preceding[after] = before
+
+
+@njit(nogil=True, cache=True)
+def _join_lists(  # type: ignore[no-untyped-def]
+    i, j, head, following, preceding, target, partner, stale, marks
+):
+    """Move the edges of j to i, drop those now double, and count those moved."""
+    half = head[i]
+    while half >= 0:
+        marks[target[half]] = i
+        half = following[half]
+    n_new = 0
+    half = head[j]
+    while half >= 0:
+        after = following[half]
+        k = target[half]
+        twin = half ^ 1
+        if partner[k] == j:
+            stale[k] = True
+        if k == i or marks[k] == i:
+            _unlink(k, twin, head, following, preceding)
+        else:
+            target[twin] = i
+            _push(i, half, head, following, preceding)
+            n_new += 1
+        half = after
+    head[j] = -1
+    half = head[i]
+    while half >= 0:
+        marks[target[half]] = -1
+        half = following[half]
+    marks[j] = -1
+    return n_new
+
+
+@njit(nogil=True, cache=True)
+def _listed(k, head, following, most):  # type: ignore[no-untyped-def]
+    """List the halves of a node, or the first few."""
+    n_halves = 0
+    half = head[k]
+    while half >= 0 and n_halves != most:
+        n_halves += 1
+        half = following[half]
+    halves = np.empty(n_halves, np.int64)
+    half = head[k]
+    for t in range(n_halves):
+        halves[t] = half
+        half = following[half]
+    return halves
+
+
+@njit(nogil=True, cache=True)
+def _scan_list(k, head, following, target, costs, best, partner, stale):  # type: ignore[no-untyped-def]
+    least, where = np.inf, -1
+    half = head[k]
+    while half >= 0:
+        if costs[half] < least or (costs[half] == least and target[half] < where):
+            least, where = costs[half], target[half]
+        half = following[half]
+    best[k], partner[k], stale[k] = least, where, False
+
+
+@njit(nogil=True, cache=True)
+def _reprice(i, j, halves, fresh, target, costs, best, partner, stale):  # type: ignore[no-untyped-def]
+    """Enter new costs; a bound that became too low is only marked."""
+    for t in range(len(halves)):
+        costs[halves[t]] = costs[halves[t] ^ 1] = fresh[t]
+        k = target[halves[t]]
+        if fresh[t] < best[k]:
+            best[k], partner[k], stale[k] = fresh[t], i, False
+        elif partner[k] == i or partner[k] == j:
+            stale[k] = True
