@@ -1,0 +1,59 @@
+"""Number of clusters by coding length."""
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sklearn_whitebox.functional import segmentation_coding_length
+
+Array = NDArray[np.floating]
+Indices = NDArray[np.int64]
+
+
+def choose_cut(
+    Z: Array,
+    cut: Callable[[int], Indices],
+    candidates: Iterable[int],
+    *,
+    distortion: float,
+) -> tuple[Indices, Array]:
+    """Cut into each number of clusters and keep the cut with the shortest code.
+
+    Parameters
+    ----------
+    Z : ndarray of shape (n_samples, n_features)
+        Rows, or features of them, that are coded.
+    cut : callable
+        Gives labels for a number of clusters; negative ones are left out of the code.
+    candidates : iterable of int
+        Numbers to try.
+    distortion : float
+        Allowed mean squared error per sample of the code.
+
+    Returns
+    -------
+    labels : ndarray of shape (n_samples,)
+        Labels of the best cut; of equal ones the first.
+    path : ndarray of shape (n_candidates, 2)
+        Number of clusters and coding length in nats, a row for each candidate.
+
+    References
+    ----------
+    .. [1] Chu, Tong, Ding, Dai, Haeffele, Vidal, Ma (2024). Image clustering via the
+       principle of rate reduction in the age of pretrained models. ICLR.
+    """
+    path = []
+    best = np.zeros(len(Z), np.int64)
+    shortest = np.inf
+    wide = Z.astype(np.float64)
+    for n_clusters in candidates:
+        labels = cut(n_clusters)
+        inside = labels >= 0
+        length = segmentation_coding_length(
+            wide[inside], labels[inside], distortion=distortion
+        )
+        path.append((n_clusters, length))
+        if length < shortest:
+            best, shortest = labels, length
+    return best, np.array(path, dtype=np.float64).reshape(-1, 2)
