@@ -299,7 +299,7 @@ def ridge_directions(X: Tensor, n_components: int, *, ridge: float = 0.5) -> Ten
     directions : Tensor of shape (n_components, n_features)
         Rows in the order of falling energy, scaled to outputs of unit mean square
         norm; zero rows beyond the number of features. Signs are fixed by the largest
-        entry.
+        entry. Rows of zeros give the identity.
 
     Notes
     -----
@@ -308,15 +308,16 @@ def ridge_directions(X: Tensor, n_components: int, *, ridge: float = 0.5) -> Ten
     rows = X.double()
     _, spectrum, directions = torch.linalg.svd(_square_root(rows), full_matrices=False)
     energies = spectrum.square()
-    tiny = torch.finfo(rows.dtype).tiny
-    level = (ridge * rows.square().sum() / rows.shape[1]).clamp_min(tiny)
+    level = ridge * rows.square().sum() / rows.shape[1]
+    if not bool(level > 0):
+        return torch.eye(n_components, rows.shape[1], dtype=X.dtype, device=X.device)
     kept = min(n_components, len(directions))
     directions = directions[:kept]
     strongest = directions.abs().argmax(1, keepdim=True)
     signs = directions.gather(1, strongest).sign()
     scaled = signs * directions / (energies[:kept, None] + level).sqrt()
     shares = energies[:kept] / (energies[:kept] + level)
-    scaled = scaled / (shares.sum() / len(rows)).clamp_min(tiny).sqrt()
+    scaled = scaled / (shares.sum() / len(rows)).sqrt()
     out = torch.zeros((n_components, rows.shape[1]), dtype=X.dtype, device=X.device)
     out[:kept] = scaled.to(X.dtype)
     return out
