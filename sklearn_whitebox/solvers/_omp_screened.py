@@ -25,7 +25,7 @@ Rounded = NDArray[np.int16]
 _MAX_BYTES = 2**28
 
 # Inner products of unit rows are multiples of this.
-_STEP = 1.0 / 32767
+STEP = 1.0 / 32767
 
 # Fixed sizes, so that the last bits do not depend on the number of threads.
 _TILE = 512
@@ -82,6 +82,23 @@ def rounded_products(X: Array, *, n_jobs: int | None = None) -> Rounded:
     return rounded
 
 
+def rounding_error(n_features: int) -> float:
+    """Bound the error of a rounded inner product.
+
+    Parameters
+    ----------
+    n_features : int
+        Terms of the product.
+
+    Returns
+    -------
+    error : float
+        Half a step, and what single precision loses in the sum.
+    """
+    eps = float(np.finfo(np.float32).eps)
+    return 0.5 * STEP + 4 * float(np.sqrt(n_features)) * eps
+
+
 def screened_pursuit(
     X: Array,
     rounded: Rounded,
@@ -127,12 +144,11 @@ def screened_pursuit(
     codes = np.zeros((n_samples, depth), X.dtype)
     norms = np.linalg.norm(X.astype(np.float64, copy=False), axis=1)
     scales = norms.astype(np.float32)
-    # The second term is what single precision loses in the sum of a product.
-    error = 0.5 * _STEP + 4 * np.sqrt(n_features) * np.finfo(np.float32).eps
+    error = rounding_error(n_features)
     if depth:
         Parallel(n_jobs=n_jobs, prefer="threads")(
             delayed(_pursue)(
-                X, rounded, norms, scales, banned, tol, float(error), start,
+                X, rounded, norms, scales, banned, tol, error, start,
                 min(start + _TASK, n_samples), support, codes,
             )
             for start in range(0, n_samples, _TASK)
@@ -193,7 +209,7 @@ def _pursue(
         weights[0] = norms[i]
         while count < depth and left > limit:
             if not is_current:
-                _correlate(rounded, i, support[i], count, weights, scales, score)
+                correlate(rounded, i, support[i], count, weights, scales, score)
                 for j in banned[i]:
                     if j >= 0:
                         score[j] = -1
@@ -202,7 +218,9 @@ def _pursue(
             slack = 0.0
             for k in range(count + 1):
                 slack += abs(weights[k])
-            j, height = _largest(X, residual, score, bits, 2 * error * slack * longest)
+            j, height = largest_exactly(
+                X, residual, score, bits, 2 * error * slack * longest
+            )
             if j < 0 or height <= noise:
                 break
             if not _orthogonalise(X[j], basis, triangle, count, eps):
@@ -221,7 +239,7 @@ def _pursue(
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _correlate(
+def correlate(
     rounded: Rounded,
     i: int,
     support: NDArray[np.int32],
@@ -233,19 +251,27 @@ def _correlate(
     """Set the scores to the moduli of the correlations with the residual, roughly."""
     n = rounded.shape[0]
     row = rounded[i]
-    w = np.float32(weights[0] * _STEP)
+    w = np.float32(weights[0] * STEP)
     for j in range(n):
         score[j] = w * row[j]
     k = 0
+    while k + 4 <= count:
+        p0, p1 = rounded[support[k]], rounded[support[k + 1]]
+        p2, p3 = rounded[support[k + 2]], rounded[support[k + 3]]
+        w0, w1 = np.float32(weights[k + 1] * STEP), np.float32(weights[k + 2] * STEP)
+        w2, w3 = np.float32(weights[k + 3] * STEP), np.float32(weights[k + 4] * STEP)
+        for j in range(n):
+            score[j] -= w0 * p0[j] + w1 * p1[j] + w2 * p2[j] + w3 * p3[j]
+        k += 4
     while k + 2 <= count:
         p, q = rounded[support[k]], rounded[support[k + 1]]
-        u = np.float32(weights[k + 1] * _STEP)
-        v = np.float32(weights[k + 2] * _STEP)
+        u = np.float32(weights[k + 1] * STEP)
+        v = np.float32(weights[k + 2] * STEP)
         for j in range(n):
             score[j] -= u * p[j] + v * q[j]
         k += 2
     if k < count:
-        p, u = rounded[support[k]], np.float32(weights[k + 1] * _STEP)
+        p, u = rounded[support[k]], np.float32(weights[k + 1] * STEP)
         for j in range(n):
             score[j] -= u * p[j]
     for j in range(n):
@@ -253,7 +279,7 @@ def _correlate(
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _largest(
+def largest_exactly(
     X: Array,
     residual: Array,
     score: NDArray[np.float32],

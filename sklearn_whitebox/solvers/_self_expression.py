@@ -14,9 +14,11 @@ from sklearn_whitebox.solvers._omp import omp_encode, padded_to_csr
 from sklearn_whitebox.solvers._omp_screened import (
     can_round,
     rounded_products,
+    rounding_error,
     screened_pursuit,
 )
 from sklearn_whitebox.solvers._oracle_kernels import next_supports, solve_on_supports
+from sklearn_whitebox.solvers._oracle_screened import express_rows
 from sklearn_whitebox.solvers._result import SolverResult
 from sklearn_whitebox.solvers._ridge_expression import ridge_self_expression
 from sklearn_whitebox.solvers._thresholding_expression import (
@@ -29,6 +31,9 @@ Indices = NDArray[np.int64]
 # Memory of one block's correlations and their order; a constant, so that results do
 # not depend on the number of threads.
 _BLOCK_BYTES = 2**26
+
+# Rows of one task with rounded inner products; a constant for the same reason.
+_TASK = 256
 
 # Rows a support starts with: about twice the non-zeros of a typical code.
 _SUPPORT_SIZE = 48
@@ -292,8 +297,11 @@ def elastic_net_self_expression(
 
     Notes
     -----
-    Costs O(n² d) a change of supports and 64 MiB a thread, which holds some
-    rows of correlations; never holds an n × n matrix.
+    Up to 11,585 rows their inner products are held in 16 bits, at most 256 MiB, which
+    find the supports; exact ones correct the coefficients and prove them optimal. A row
+    then costs O(n s) for each of some ten changes of a support of s rows. Beyond, a
+    change costs O(n d), as product of blocks of residuals with all rows, which take
+    64 MiB a thread.
 
     References
     ----------
@@ -314,19 +322,80 @@ def elastic_net_self_expression(
         empty = sparse.csr_array((n_samples, n_samples), dtype=X.dtype)
         return SolverResult(solution=empty, n_iter=0, converged=True, gap=0.0)
     tol = max(tol, 100 * float(np.finfo(X.dtype).eps))
-    size = _block_size(n_samples, X.itemsize)
+    settings = (gamma, l1_ratio, tol, max_iter)
+    rows = np.arange(n_samples)
     with serial_blas():
-        blocks = Parallel(n_jobs=n_jobs, prefer="threads")(
-            delayed(_express_block)(
-                X, start, min(start + size, n_samples), gamma, l1_ratio, tol, max_iter
-            )
-            for start in range(0, n_samples, size)
+        if not can_round(n_samples):
+            codes, n_iter, gaps = _express_in_blocks(X, rows, settings, n_jobs)
+        else:
+            codes, n_iter, gaps = _express_screened(X, settings, n_jobs)
+            # Where too many rows are as near as rounding, products must be exact.
+            failed = np.flatnonzero(gaps > tol)
+            if len(failed):
+                exact, more, gaps[failed] = _express_in_blocks(
+                    X, failed, settings, n_jobs
+                )
+                codes = _replace_rows(codes, failed, exact)
+                n_iter = max(n_iter, more)
+    gap = float(gaps.max())
+    return SolverResult(solution=codes, n_iter=n_iter, converged=gap <= tol, gap=gap)
+
+
+def _express_screened(
+    X: Array, settings: tuple[float, float, float, int], n_jobs: int | None
+) -> tuple[sparse.csr_array, int, Array]:
+    """Solve all rows by rounded inner products; gaps are infinite where that failed."""
+    n_samples, n_features = X.shape
+    longest = float(np.linalg.norm(X.astype(np.float64, copy=False), axis=1).max())
+    # Rows that are already of unit norm keep their last bits.
+    scaled = X if abs(longest - 1) < 1e-3 or longest == 0 else X / longest
+    norms = np.linalg.norm(scaled.astype(np.float64, copy=False), axis=1)
+    scales = norms.astype(np.float32)
+    rounded = rounded_products(scaled, n_jobs=n_jobs)
+    counts, gaps = np.zeros(n_samples, np.int64), np.zeros(n_samples)
+    error = rounding_error(n_features)
+    parts = Parallel(n_jobs=n_jobs, prefer="threads")(
+        delayed(express_rows)(
+            scaled, rounded, norms, scales, error, *settings, start,
+            min(start + _TASK, n_samples), counts[start : start + _TASK],
+            gaps[start : start + _TASK],
         )
-    codes = sparse.csr_array(sparse.vstack([b[0] for b in blocks], format="csr"))
-    gap = max(b[2] for b in blocks)
-    return SolverResult(
-        solution=codes, n_iter=max(b[1] for b in blocks), converged=gap <= tol, gap=gap
+        for start in range(0, n_samples, _TASK)
+    )  # fmt: skip
+    columns = np.concatenate([part[0] for part in parts])
+    values = np.concatenate([part[1] for part in parts]).astype(X.dtype)
+    codes = sparse.csr_array(
+        (values, columns, np.concatenate([[0], np.cumsum(counts)])),
+        shape=(n_samples, n_samples),
     )
+    codes.sort_indices()
+    return codes, max(part[2] for part in parts), gaps
+
+
+def _express_in_blocks(
+    X: Array,
+    rows: Indices,
+    settings: tuple[float, float, float, int],
+    n_jobs: int | None,
+) -> tuple[sparse.csr_array, int, Array]:
+    """Solve some rows with products of blocks of residuals."""
+    size = _block_size(len(X), X.itemsize)
+    blocks = Parallel(n_jobs=n_jobs, prefer="threads")(
+        delayed(_express_block)(X, rows[start : start + size], *settings)
+        for start in range(0, len(rows), size)
+    )
+    codes = sparse.csr_array(sparse.vstack([b[0] for b in blocks], format="csr"))
+    gaps = np.concatenate([b[2] for b in blocks])
+    return codes, max(b[1] for b in blocks), gaps
+
+
+def _replace_rows(
+    codes: sparse.csr_array, rows: Indices, new: sparse.csr_array
+) -> sparse.csr_array:
+    order = np.arange(codes.shape[0])
+    order[rows] = codes.shape[0] + np.arange(len(rows))
+    both = sparse.csr_array(sparse.vstack([codes, new], format="csr"))
+    return sparse.csr_array(both[order])
 
 
 def block_bytes(n_samples: int, itemsize: int) -> int:
@@ -359,15 +428,13 @@ def _bytes_per_row(n_samples: int, itemsize: int) -> int:
 
 def _express_block(
     X: Array,
-    start: int,
-    stop: int,
+    own: Indices,
     gamma: float,
     l1_ratio: float,
     tol: float,
     max_iter: int,
-) -> tuple[Any, int, float]:
-    block = X[start:stop]
-    own = np.arange(start, stop)
+) -> tuple[Any, int, Array]:
+    block = X[own]
     correlations = block @ X.T
     np.abs(correlations, out=correlations)
     correlations[np.arange(len(block)), own] = -1
@@ -397,7 +464,7 @@ def _express_block(
         )  # fmt: skip
         rows = rows[grown]
     matrix = padded_to_csr(support, codes, len(X))
-    return matrix, n_iter, float(np.maximum(violation, inner).max())
+    return matrix, n_iter, np.maximum(violation, inner)
 
 
 def keep_largest(codes: sparse.csr_array, max_nonzero: int) -> sparse.csr_array:

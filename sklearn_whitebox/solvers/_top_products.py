@@ -189,15 +189,15 @@ def _select(
                 j = first_column + b
                 height = abs(row[b])
                 if height >= thresholds[i]:
-                    _insert(columns[i], values[i], row[b], j)
+                    insert(columns[i], values[i], row[b], j)
                     thresholds[i] = abs(values[i, -1])
                 if height >= thresholds[j]:
-                    _insert(columns[j], values[j], row[b], i)
+                    insert(columns[j], values[j], row[b], i)
                     thresholds[j] = abs(values[j, -1])
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _insert(columns: Columns, values: Array, value: float, j: int) -> None:
+def insert(columns: Columns, values: Array, value: float, j: int) -> None:
     """Put an entry in its place, if it belongs to the largest.
 
     The order is total, by modulus and then by column, so that the outcome does not
@@ -227,4 +227,4 @@ def _merge(
     for i in range(more_columns.shape[0]):
         for k in range(more_columns.shape[1]):
             if more_columns[i, k] >= 0:
-                _insert(columns[i], values[i], more_values[i, k], more_columns[i, k])
+                insert(columns[i], values[i], more_values[i, k], more_columns[i, k])
