@@ -13,9 +13,13 @@ from sklearn_whitebox.solvers._coding_clusters import CodedClusters
 
 Array = NDArray[np.floating]
 Indices = NDArray[np.int64]
+Mask = NDArray[np.bool_]
 
 # Rows of the matrix of costs that are filled at once.
 _BLOCK = 256
+
+# Distortion at which fragments are made, as a share of the mean squared norm.
+_FRAGMENT_SHARE = 0.3
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,8 @@ class MergeTree:
         Coding length at the start, in nats.
     n_allowed : int, default=None
         Steps that the connectivity constraint allows; None means all.
+    n_forced : int, default=0
+        Steps that were made without regard to their cost, to get fragments.
     """
 
     children: Indices
@@ -42,6 +48,7 @@ class MergeTree:
     n_leaves: int
     length: float
     n_allowed: int | None = None
+    n_forced: int = 0
 
     @property
     def lengths(self) -> Array:
@@ -52,7 +59,7 @@ class MergeTree:
     def best_step(self) -> int:
         """Return the number of steps until the first that lengthens the code."""
         costs = self.costs[: self.n_allowed]
-        worse = np.flatnonzero(costs >= 0)
+        worse = self.n_forced + np.flatnonzero(costs[self.n_forced :] >= 0)
         return int(worse[0]) if len(worse) else len(costs)
 
     def labels(self, n_merges: int) -> Indices:
@@ -69,12 +76,10 @@ class MergeTree:
         labels: Indices = np.argsort(np.argsort(first))[inverse]
         return labels
 
-    def sizes(self, leaf_sizes: Array | None = None) -> Array:
-        """Return the size of the node that each step made."""
+    def sizes(self) -> Indices:
+        """Return the number of leaves of the node that each step made."""
         n_merges = len(self.children)
         sizes = np.ones(self.n_leaves + n_merges, np.int64)
-        if leaf_sizes is not None:
-            sizes[: self.n_leaves] = leaf_sizes
         for t, (a, b) in enumerate(self.children):
             sizes[self.n_leaves + t] = sizes[a] + sizes[b]
         return sizes[self.n_leaves :]
@@ -95,6 +100,8 @@ class MergeTree:
             return np.empty(0), 0.0
         sizes = np.concatenate([np.ones(self.n_leaves), self.sizes()])
         rates = self.costs / sizes[self.children].min(axis=1)
+        # Forced steps say nothing about what is worth joining.
+        rates[: self.n_forced] = min(rates.min(), 0.0)
         heights = np.concatenate([np.full(self.n_leaves, -np.inf), rates])
         for t, (a, b) in enumerate(self.children):
             node = self.n_leaves + t
@@ -106,7 +113,7 @@ def agglomerate_by_coding_length(
     X: Array,
     *,
     distortion: float,
-    labels: Indices | None = None,
+    fragment_size: int = 1,
     code_mean: bool = False,
     basis_cost: bool = True,
     n_clusters: int | None = None,
@@ -127,8 +134,10 @@ def agglomerate_by_coding_length(
         Samples.
     distortion : float
         Allowed mean squared error per sample, ε².
-    labels : ndarray of shape (n_samples,), default=None
-        Clusters to start from, numbered from 0, none empty; None starts from samples.
+    fragment_size : int, default=1
+        Samples in each of the fragments to start from, on average; see
+        :func:`merge_into_fragments`. Unions are judged by their coding length from
+        there on.
     code_mean : bool, default=False
         Code clusters around their means.
     basis_cost : bool, default=True
@@ -162,23 +171,130 @@ def agglomerate_by_coding_length(
     >>> np.bincount(tree.labels(tree.best_step()))
     array([10, 10])
     """
-    n_parts = len(X) if labels is None else int(labels.max()) + 1
     check_memory(
-        n_parts**2 * X.dtype.itemsize * 1.25,
-        what=f"The matrix of the costs of joining {n_parts} clusters",
-        remedy="pass connectivity, or take fewer samples",
+        len(X) ** 2 * X.dtype.itemsize * 1.25,
+        what=f"The matrix of the costs of joining {len(X)} samples",
+        remedy="set connectivity to a number of neighbours, or take fewer samples",
     )
     with serial_blas():
         clusters = CodedClusters(
-            X,
-            labels,
-            distortion=distortion,
-            code_mean=code_mean,
-            basis_cost=basis_cost,
+            X, distortion=distortion, code_mean=code_mean, basis_cost=basis_cost
         )
+        if fragment_size == 1:
+            return merge_all_pairs(
+                clusters, dtype=X.dtype, n_clusters=n_clusters, callback=callback
+            )
+        fragments = merge_into_fragments(
+            X, fragment_size, code_mean=code_mean, n_clusters=n_clusters
+        )
+        tree, nodes = replayed(clusters, fragments)
         return merge_all_pairs(
-            clusters, dtype=X.dtype, n_clusters=n_clusters, callback=callback
+            clusters,
+            dtype=X.dtype,
+            n_clusters=n_clusters,
+            before=tree,
+            nodes=nodes,
+            callback=callback,
         )
+
+
+def fragment_distortion(X: Array) -> float:
+    """Return the distortion at which fragments are made.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        Samples.
+
+    Returns
+    -------
+    distortion : float
+        Three tenths of the mean squared norm of the centred samples.
+    """
+    centred = X.astype(np.float64)
+    centred = centred - centred.mean(axis=0)
+    square = float(np.einsum("ij,ij->", centred, centred)) / len(X)
+    return _FRAGMENT_SHARE * square if square > 0 else 1.0
+
+
+def merge_into_fragments(
+    X: Array, size: int, *, code_mean: bool = False, n_clusters: int | None = None
+) -> MergeTree:
+    """Join samples to small groups by their rates alone, at a coarse distortion.
+
+    Where noise is not small, the code of a single sample is mostly the code of its
+    subspace. The first cluster to have a subspace then draws in samples of the others.
+    Without the cost of subspaces, groups grow evenly and stay purer.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        Samples.
+    size : int
+        Samples in a group, on average.
+    code_mean : bool, default=False
+        Code groups around their means.
+    n_clusters : int, default=None
+        Groups at the least.
+
+    Returns
+    -------
+    tree : MergeTree
+        The steps, with their costs in that measure.
+    """
+    n_fragments = max(len(X) // size, n_clusters or 1)
+    clusters = CodedClusters(
+        X, distortion=fragment_distortion(X), code_mean=code_mean, basis_cost=False
+    )
+    return merge_all_pairs(clusters, dtype=X.dtype, n_clusters=n_fragments)
+
+
+def replayed(
+    clusters: CodedClusters, tree: MergeTree, n_merges: int | None = None
+) -> tuple[MergeTree, Indices]:
+    """Make the steps of a tree with other clusters, and price them there.
+
+    Parameters
+    ----------
+    clusters : CodedClusters
+        The leaves of the tree; changed.
+    tree : MergeTree
+        The steps.
+    n_merges : int, default=None
+        How many of them; None makes all.
+
+    Returns
+    -------
+    tree : MergeTree
+        The same steps with the changes of the coding length of `clusters`, all forced.
+    nodes : ndarray of shape (n_parts,)
+        Node of each of the clusters left.
+    """
+    n_leaves = len(clusters)
+    children = tree.children[:n_merges]
+    slots = np.arange(n_leaves + len(children))
+    alive = np.zeros(len(slots), np.bool_)
+    alive[:n_leaves] = True
+    start = length = clusters.total_length()
+    costs = []
+    for t, (a, b) in enumerate(children):
+        i, j = sorted((slots[a], slots[b]))
+        counts = clusters.counts[[i, j]]
+        before = clusters.lengths[i] + clusters.lengths[j]
+        clusters.merge(i, j)
+        names = float(counts @ np.log(counts / counts.sum()))
+        costs.append(float(clusters.lengths[i] - before) + names)
+        slots[n_leaves + t] = i
+        alive[[a, b]] = False
+        alive[n_leaves + t] = True
+        length += costs[-1]
+    nodes = np.flatnonzero(alive)
+    nodes = nodes[np.argsort(slots[nodes])]
+    clusters.keep(slots[nodes])
+    forced = MergeTree(
+        children, np.array(costs), n_leaves, start, n_forced=len(children)
+    )
+    return forced, nodes
 
 
 def merge_all_pairs(
@@ -289,6 +405,7 @@ def extended_tree(
         before.n_leaves,
         before.length,
         before.n_allowed if n_allowed is None else n_allowed,
+        before.n_forced,
     )
 
 
@@ -348,7 +465,7 @@ def single_costs(clusters: CodedClusters, rows: Indices) -> Array:
 
 @njit(nogil=True, cache=True)
 def _scan_rows(
-    costs: Array, alive: Array, best: Array, partner: Indices, stale: Array
+    costs: Array, alive: Mask, best: Array, partner: Indices, stale: Mask
 ) -> None:
     for k in range(len(costs)):
         _scan_row(costs, alive, best, partner, stale, k)
@@ -356,7 +473,7 @@ def _scan_rows(
 
 @njit(nogil=True, cache=True)
 def _scan_row(
-    costs: Array, alive: Array, best: Array, partner: Indices, stale: Array, k: int
+    costs: Array, alive: Mask, best: Array, partner: Indices, stale: Mask, k: int
 ) -> None:
     least, where = np.inf, -1
     for other in range(costs.shape[1]):
@@ -368,10 +485,10 @@ def _scan_row(
 @njit(nogil=True, cache=True)
 def _update_costs(
     costs: Array,
-    alive: Array,
+    alive: Mask,
     best: Array,
     partner: Indices,
-    stale: Array,
+    stale: Mask,
     i: int,
     j: int,
     others: Indices,

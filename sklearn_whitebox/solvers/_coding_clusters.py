@@ -51,8 +51,10 @@ class CodedClusters:
         code_mean: bool = False,
         basis_cost: bool = True,
     ) -> None:
-        rows = X.astype(np.float64) / math.sqrt(distortion)
+        rows: Array = X.astype(np.float64) / math.sqrt(distortion)
         self.dim = X.shape[1]
+        self.pool: Array
+        self.means: Array
         self.code_mean = code_mean
         self.basis = float(self.dim) if basis_cost else 0.0
         # Differences of means lose their digits if the data sit far from the origin.

@@ -6,7 +6,12 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
-from sklearn_whitebox.solvers._agglomerative_coding import agglomerate_by_coding_length
+from sklearn_whitebox._threads import serial_blas
+from sklearn_whitebox.solvers._agglomerative_coding import (
+    merge_all_pairs,
+    merge_into_fragments,
+)
+from sklearn_whitebox.solvers._coding_clusters import CodedClusters
 
 Array = NDArray[np.floating]
 Indices = NDArray[np.int64]
@@ -16,6 +21,9 @@ _SHARES = 10.0 ** np.arange(-4, 0.1, 0.5)
 
 # Times that the neighbours of the best distortion are halved, on the log scale.
 _N_REFINEMENTS = 2
+
+# Sizes of fragments that are tried.
+FRAGMENT_SIZES = (1, 6, 15)
 
 
 class DistortionPath(NamedTuple):
@@ -29,21 +37,25 @@ class DistortionPath(NamedTuple):
         Clusters found, without those too small to count.
     description_length : ndarray of shape (n_distortions,)
         Nats for the clusters, the labels and the residual.
+    fragment_size : ndarray of shape (n_distortions,)
+        Samples in the fragments that gave the shortest description.
     """
 
     distortion: Array
     n_clusters: Indices
     description_length: Array
+    fragment_size: Indices
 
-    def best(self) -> float:
-        """Return the distortion of the shortest description."""
-        return float(self.distortion[np.argmin(self.description_length)])
+    def best(self) -> int:
+        """Return the position of the shortest description."""
+        return int(np.argmin(self.description_length))
 
 
 def distortion_path(
     X: Array,
     *,
     distortion: float | None = None,
+    fragment_sizes: tuple[int, ...] = FRAGMENT_SIZES,
     code_mean: bool = False,
     basis_cost: bool = True,
     min_cluster_size: int = 1,
@@ -68,6 +80,8 @@ def distortion_path(
         Samples.
     distortion : float, default=None
         The only distortion to try; None tries many.
+    fragment_sizes : tuple of int, default=(1, 6, 15)
+        Sizes of the fragments to start from; the best is taken at each distortion.
     code_mean : bool, default=False
         Code clusters around their means.
     basis_cost : bool, default=True
@@ -92,18 +106,23 @@ def distortion_path(
     if not reference > 0:
         # Copies of one row.
         reference = float(rows[0] @ rows[0])
-        one = np.full(1, reference if reference > 0 else 1.0)
-        return DistortionPath(
-            one if distortion is None else 0 * one + distortion,
-            np.ones(1, int),
-            0 * one,
-        )
+        reference = distortion or (reference if reference > 0 else 1.0)
+        one = np.ones(1, np.int64)
+        return DistortionPath(one * reference, one, 0.0 * one, one)
+    with serial_blas():
+        starts = _starts(rows, fragment_sizes, code_mean)
     rank = int(np.linalg.matrix_rank(rows))
 
-    def describe(shares: Array) -> list[tuple[float, int, float]]:
+    def describe(shares: Array) -> list[tuple[float, int, float, int]]:
         return Parallel(n_jobs=n_jobs, prefer="threads")(
             delayed(_description)(
-                rows, share * reference, rank, code_mean, basis_cost, min_cluster_size
+                rows,
+                share * reference,
+                starts,
+                rank,
+                code_mean,
+                basis_cost,
+                min_cluster_size,
             )
             for share in shares
         )
@@ -111,32 +130,56 @@ def distortion_path(
     shares = _SHARES if distortion is None else np.array([distortion / reference])
     found = describe(shares)
     for _ in range(_N_REFINEMENTS if distortion is None else 0):
-        best = int(np.argmin([length for *_, length in found]))
+        best = int(np.argmin([length for _, _, length, _ in found]))
         around = shares[max(best - 1, 0) : best + 2]
         between = np.sqrt(around[1:] * around[:-1])
         found += describe(between)
         shares = np.concatenate([shares, between])
         order = np.argsort(shares)
         shares, found = shares[order], [found[k] for k in order]
-    distortions, counts, lengths = zip(*found, strict=True)
-    return DistortionPath(np.array(distortions), np.array(counts), np.array(lengths))
+    return DistortionPath(*(np.array(values) for values in zip(*found, strict=True)))
+
+
+def _starts(
+    rows: Array, sizes: tuple[int, ...], code_mean: bool
+) -> list[tuple[int, Indices | None]]:
+    """Fragments of each size; all larger ones grow from the same steps."""
+    starts: list[tuple[int, Indices | None]] = [(1, None)] if 1 in sizes else []
+    larger = [size for size in sizes if 1 < size <= len(rows) // 2]
+    if larger:
+        tree = merge_into_fragments(rows, max(larger), code_mean=code_mean)
+        starts += [(k, tree.labels(len(rows) - len(rows) // k)) for k in larger]
+    return starts or [(1, None)]
 
 
 def _description(
     rows: Array,
     distortion: float,
+    starts: list[tuple[int, Indices | None]],
     rank: int,
     code_mean: bool,
     basis_cost: bool,
     min_cluster_size: int,
-) -> tuple[float, int, float]:
-    tree = agglomerate_by_coding_length(
-        rows, distortion=distortion, code_mean=code_mean, basis_cost=basis_cost
-    )
-    sizes = np.bincount(tree.labels(len(tree.costs)))
-    n_clusters = int((sizes >= min_cluster_size).sum())
+) -> tuple[float, int, float, int]:
+    best = (distortion, 0, np.inf, 1)
     noise = len(rows) * rank / 2 * np.log(distortion / rows.shape[1])
-    return distortion, n_clusters, float(tree.lengths[-1] + noise)
+    for size, start in starts:
+        with serial_blas():
+            clusters = CodedClusters(
+                rows,
+                start,
+                distortion=distortion,
+                code_mean=code_mean,
+                basis_cost=basis_cost,
+            )
+            tree = merge_all_pairs(clusters)
+        length = float(tree.lengths[-1] + noise)
+        if length < best[2] - 1e-9 * abs(length):
+            labels = tree.labels(len(tree.costs))
+            sizes = np.bincount(labels if start is None else labels[start])
+            n_clusters = int((sizes >= min_cluster_size).sum())
+            best = (distortion, n_clusters, length, size)
+    return best
 
 
 def _spread_rows(X: Array, most: int) -> Array:

@@ -12,12 +12,15 @@ from sklearn_whitebox._threads import serial_blas
 from sklearn_whitebox.solvers._agglomerative_coding import (
     MergeTree,
     extended_tree,
+    fragment_distortion,
     merge_all_pairs,
+    replayed,
 )
 from sklearn_whitebox.solvers._coding_clusters import CodedClusters
 
 Array = NDArray[np.floating]
 Indices = NDArray[np.int64]
+Mask = NDArray[np.bool_]
 
 # Entries of the block of keys from which nearest partners are taken.
 _BLOCK_ENTRIES = 2**22
@@ -121,6 +124,7 @@ def agglomerate_along_graph(
     graph: sparse.csr_array,
     *,
     distortion: float,
+    fragment_size: int = 1,
     code_mean: bool = False,
     basis_cost: bool = True,
     n_clusters: int | None = None,
@@ -138,6 +142,9 @@ def agglomerate_along_graph(
         symmetric; the diagonal is ignored.
     distortion : float
         Allowed mean squared error per sample, ε².
+    fragment_size : int, default=1
+        Samples in each of the fragments to start from, on average, which are made along
+        the graph, too.
     code_mean : bool, default=False
         Code clusters around their means.
     basis_cost : bool, default=True
@@ -167,8 +174,29 @@ def agglomerate_along_graph(
         clusters = CodedClusters(
             X, distortion=distortion, code_mean=code_mean, basis_cost=basis_cost
         )
+        before, nodes = None, np.arange(len(X))
+        if fragment_size > 1:
+            parts = CodedClusters(
+                X,
+                distortion=fragment_distortion(X),
+                code_mean=code_mean,
+                basis_cost=False,
+            )
+            n_fragments = max(len(X) // fragment_size, n_clusters or 1)
+            fragments, *_ = _merge_neighbors(
+                parts, graph, n_fragments, is_constraint, None, any_cost=True
+            )
+            before, nodes = replayed(clusters, fragments)
+            graph = _contracted(graph, fragments, nodes)
         tree, nodes, alive, stopped = _merge_neighbors(
-            clusters, graph, n_clusters, is_constraint, callback
+            clusters,
+            graph,
+            n_clusters,
+            is_constraint,
+            callback,
+            any_cost=is_constraint and n_clusters is not None,
+            before=before,
+            nodes=nodes,
         )
         remaining = np.flatnonzero(alive)
         at_target = len(remaining) <= (n_clusters or 1)
@@ -192,24 +220,49 @@ def agglomerate_along_graph(
         )
 
 
+def _contracted(
+    graph: sparse.csr_array, tree: MergeTree, nodes: Indices
+) -> sparse.csr_array:
+    """Graph of the clusters that a tree has come to, in the order of `nodes`."""
+    labels = tree.labels(len(tree.children))
+    # The clusters are named by first appearance; find the place of each in `nodes`.
+    leaf = np.arange(tree.n_leaves + len(tree.children))
+    for t, (a, b) in enumerate(tree.children):
+        leaf[tree.n_leaves + t] = min(leaf[a], leaf[b])
+    place = np.empty(len(nodes), np.int64)
+    place[labels[leaf[nodes]]] = np.arange(len(nodes))
+    pattern = sparse.coo_array(graph)
+    first, second = (place[labels[ends]] for ends in pattern.coords)
+    shape = (len(nodes), len(nodes))
+    values = (pattern.data != 0).astype(np.float64)
+    return sparse.csr_array(sparse.coo_array((values, (first, second)), shape=shape))
+
+
 def _merge_neighbors(
     clusters: CodedClusters,
     graph: sparse.csr_array,
     n_clusters: int | None,
     is_constraint: bool,
     callback: Callable[[int, float], bool] | None,
-) -> tuple[MergeTree, Indices, Array, bool]:
+    *,
+    any_cost: bool,
+    before: MergeTree | None = None,
+    nodes: Indices | None = None,
+) -> tuple[MergeTree, Indices, Mask, bool]:
     """Run the steps along edges, and say whether the callback stopped them."""
-    n_leaves = len(clusters)
-    length = start_length = clusters.total_length()
+    n_parts = len(clusters)
+    length = clusters.total_length()
+    nodes = np.arange(n_parts) if nodes is None else nodes.copy()
+    if before is None:
+        empty = np.empty((0, 2), np.int64)
+        before = MergeTree(empty, np.empty(0), n_parts, length)
+    n_done = len(before.children)
     edges = _Edges(graph, clusters, 1.0 if is_constraint else _GROWTH)
-    nodes = np.arange(n_leaves)
-    alive = np.ones(n_leaves, np.bool_)
+    alive = np.ones(n_parts, np.bool_)
     children: list[list[int]] = []
     costs: list[float] = []
     stopped = False
-    any_cost = is_constraint and n_clusters is not None
-    for step in range(n_leaves - max(1, n_clusters or 1)):
+    for step in range(n_parts - max(1, n_clusters or 1)):
         i, j, cost = edges.cheapest(clusters)
         if cost == np.inf or (cost >= 0 and not any_cost):
             break
@@ -217,15 +270,14 @@ def _merge_neighbors(
         costs.append(cost)
         length += cost
         clusters.merge(i, j)
-        nodes[i] = n_leaves + step
+        nodes[i] = before.n_leaves + n_done + step
         alive[j] = False
         edges.merge(i, j, clusters)
-        if callback is not None and callback(step, length):
+        if callback is not None and callback(n_done + step, length):
             stopped = True
             break
-    start = MergeTree(np.empty((0, 2), np.int64), np.empty(0), n_leaves, start_length)
-    allowed = len(costs) if is_constraint else None
-    return extended_tree(start, children, costs, allowed), nodes, alive, stopped
+    allowed = n_done + len(costs) if is_constraint else None
+    return extended_tree(before, children, costs, allowed), nodes, alive, stopped
 
 
 class _Edges:
