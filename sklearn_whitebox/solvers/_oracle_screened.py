@@ -101,8 +101,8 @@ def express_rows(
     used, most = 0, 0
     for i in range(start, stop):
         m, n_iter, gap, inverse = _express_row(
-            X, rounded, norms, scales, longest, error, gamma, l1_ratio, tol, max_iter, i,
-            score, bits, gram, work, places, inverse,
+            X, rounded, norms, scales, longest, error, gamma, l1_ratio, tol, max_iter,
+            i, score, bits, gram, work, places, inverse,
         )  # fmt: skip
         most = max(most, n_iter)
         gaps[i - start] = gap

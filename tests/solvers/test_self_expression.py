@@ -6,7 +6,7 @@ from sklearn.linear_model import ElasticNet
 
 from sklearn_whitebox.solvers import (
     _omp,
-    _self_expression,
+    _oracle_expression,
     disjoint_pursuits,
     distinct_rows,
     elastic_net_self_expression,
@@ -29,7 +29,8 @@ def coherence(X):
 @pytest.mark.parametrize("l1_ratio", [1.0, 0.9, 0.4])
 @pytest.mark.parametrize("support_size", [6, 48])
 def test_codes_equal_those_of_scikit_learn(rng, monkeypatch, l1_ratio, support_size):
-    monkeypatch.setattr(_self_expression, "_SUPPORT_SIZE", support_size)
+    monkeypatch.setattr(_oracle_expression, "_SUPPORT_SIZE", support_size)
+    monkeypatch.setattr(_oracle_expression, "can_round", lambda n: support_size == 48)
     X = unit_rows(rng.normal(size=(80, 9)))
     result = elastic_net_self_expression(X, gamma=50, l1_ratio=l1_ratio, tol=1e-11)
     codes = result.solution.toarray()
@@ -70,7 +71,7 @@ def test_no_weight_up_to_one_gives_a_code(rng):
 def test_result_does_not_depend_on_threads(rng, method, dtype, monkeypatch):
     monkeypatch.setattr(_omp, "_BLOCK_BYTES", 2**19)
     X = unit_rows(rng.normal(size=(1300, 12))).astype(dtype)
-    assert _self_expression._block_size(len(X), X.itemsize) <= 512
+    assert _oracle_expression._block_size(len(X), X.itemsize) <= 512
     assert len(_omp._row_blocks(X, len(X), 5, has_gram=False)) > 4
     one = self_express(X, method=method, n_jobs=1)
     two = self_express(X, method=method, n_jobs=2)
@@ -83,7 +84,13 @@ def test_result_does_not_depend_on_threads(rng, method, dtype, monkeypatch):
 def test_result_does_not_depend_on_blocks(rng, monkeypatch):
     X = unit_rows(rng.normal(size=(100, 12)))
     whole = elastic_net_self_expression(X, tol=1e-10).solution
-    monkeypatch.setattr(_self_expression, "_BLOCK_BYTES", 1)
+    monkeypatch.setattr(_oracle_expression, "can_round", lambda n: False)
+    assert_allclose(
+        elastic_net_self_expression(X, tol=1e-10).solution.toarray(),
+        whole.toarray(),
+        atol=1e-8,
+    )
+    monkeypatch.setattr(_oracle_expression, "_BLOCK_BYTES", 1)
     parts = elastic_net_self_expression(X, tol=1e-10).solution
     assert_allclose(parts.toarray(), whole.toarray(), atol=1e-8)
 
@@ -91,7 +98,7 @@ def test_result_does_not_depend_on_blocks(rng, monkeypatch):
 @pytest.mark.parametrize("itemsize", [4, 8])
 @pytest.mark.parametrize("n_samples", [1, 300, 20_000, 262_145, 3_000_000])
 def test_work_memory_of_a_block_is_bounded(n_samples, itemsize):
-    size = _self_expression._block_size(n_samples, itemsize)
+    size = _oracle_expression._block_size(n_samples, itemsize)
     assert 1 <= size <= min(512, n_samples)
     assert size * n_samples * (itemsize + 8) <= 2**26
     assert block_bytes(n_samples, itemsize) <= 2**26
