@@ -1,5 +1,7 @@
 """Rows that are equal up to their sign."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
@@ -11,12 +13,14 @@ Indices = NDArray[np.int64]
 _LINE_SIZE = 5
 
 
-def distinct_rows(X: Array) -> tuple[Indices, Indices, Array]:
+def distinct_rows(
+    X: Array | sparse.csr_array,
+) -> tuple[Indices, Indices, Array]:
     """Find the rows that equal, or oppose, no earlier row.
 
     Parameters
     ----------
-    X : ndarray of shape (n_samples, n_features)
+    X : ndarray or csr_array of shape (n_samples, n_features)
         Rows.
 
     Returns
@@ -28,6 +32,8 @@ def distinct_rows(X: Array) -> tuple[Indices, Indices, Array]:
     signs : ndarray of shape (n_samples,)
         The sign, in the dtype of `X`.
     """
+    if sparse.issparse(X):
+        return _distinct_sparse_rows(X)
     n_samples = len(X)
     largest = float(np.abs(X).max()) if X.size else 0.0
     # Rows that were normalised from multiples of one row differ in the last bits.
@@ -44,6 +50,30 @@ def distinct_rows(X: Array) -> tuple[Indices, Indices, Array]:
     first = index[order]
     inverse = rank[inverse.ravel()]
     return first, inverse, signs * signs[first][inverse]
+
+
+def _distinct_sparse_rows(X: Any) -> tuple[Indices, Indices, Array]:
+    X = sparse.csr_array(X)
+    X.sort_indices()
+    largest = float(np.abs(X.data).max()) if X.nnz else 1.0
+    decimals = 5 if X.dtype == np.float32 else 10
+    data = np.round(X.data / (largest or 1.0), decimals)
+    seen: dict[bytes, int] = {}
+    first: list[int] = []
+    inverse = np.empty(X.shape[0], np.int64)
+    signs = np.ones(X.shape[0], X.dtype)
+    for i in range(X.shape[0]):
+        row = slice(X.indptr[i], X.indptr[i + 1])
+        used = data[row] != 0
+        values = data[row][used]
+        if len(values) and values[0] < 0:
+            signs[i], values = -1, -values
+        key = X.indices[row][used].tobytes() + b"|" + values.tobytes()
+        inverse[i] = seen.setdefault(key, len(first))
+        if inverse[i] == len(first):
+            first.append(i)
+    index = np.array(first, np.int64)
+    return index, inverse, signs * signs[index][inverse]
 
 
 def spread_to_copies(

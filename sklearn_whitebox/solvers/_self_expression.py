@@ -1,5 +1,8 @@
 """Write every row as a combination of the other rows: self-expression."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
@@ -20,6 +23,11 @@ from sklearn_whitebox.solvers._oracle_expression import (
 )
 from sklearn_whitebox.solvers._result import SolverResult
 from sklearn_whitebox.solvers._ridge_expression import ridge_self_expression
+from sklearn_whitebox.solvers._sparse_expression import (
+    fits_dense,
+    sparse_elastic_net,
+    sparse_pursuit,
+)
 from sklearn_whitebox.solvers._thresholding_expression import (
     thresholding_self_expression,
 )
@@ -29,7 +37,7 @@ Indices = NDArray[np.int64]
 
 
 def self_express(
-    X: Array,
+    X: Array | sparse.csr_array,
     *,
     method: str = "elastic_net",
     gamma: float = 10.0,
@@ -47,8 +55,10 @@ def self_express(
 
     Parameters
     ----------
-    X : ndarray of shape (n_samples, n_features)
-        Rows, usually of unit norm, float32 or float64.
+    X : ndarray or csr_array of shape (n_samples, n_features)
+        Rows, usually of unit norm, float32 or float64. Sparse rows stay so for
+        ``"omp"``, ``"lasso"`` and ``"elastic_net"`` unless they fit 256 MiB dense; the
+        closed forms need that.
     method : str, default="elastic_net"
         One of "elastic_net", "lasso", "omp", "ridge", "low_rank" and "thresholding".
         Penalised least squares, see :func:`elastic_net_self_expression`, with the ℓ1
@@ -87,6 +97,11 @@ def self_express(
         The solution is a csr_array of shape (n_samples, n_samples) with zero diagonal
         and the dtype of `X`; row i represents sample i.
 
+    Raises
+    ------
+    ValueError
+        If `X` is sparse, does not fit, and the method needs dense rows.
+
     Notes
     -----
     Rows that are equal up to their sign are solved once: otherwise each would be
@@ -102,8 +117,10 @@ def self_express(
     >>> self_express(X, method="omp").solution.shape
     (4, 4)
     """
+    if sparse.issparse(X):
+        X = _dense_if_possible(sparse.csr_array(X), method)
     first, inverse, signs = distinct_rows(X)
-    distinct = np.ascontiguousarray(X[first])
+    distinct = X[first] if sparse.issparse(X) else np.ascontiguousarray(X[first])
     if method == "omp":
         codes = disjoint_pursuits(
             distinct,
@@ -129,7 +146,10 @@ def self_express(
             distinct, n_neighbors=n_neighbors, n_jobs=n_jobs
         )
     else:
-        result = elastic_net_self_expression(
+        solve = (
+            sparse_elastic_net if sparse.issparse(X) else elastic_net_self_expression
+        )
+        result = solve(
             distinct,
             gamma=gamma,
             l1_ratio=1.0 if method == "lasso" else l1_ratio,
@@ -140,13 +160,27 @@ def self_express(
     codes = result.solution
     if max_nonzero is not None:
         codes = keep_largest(codes, max_nonzero)
-    if len(first) < len(X):
+    if len(first) < X.shape[0]:
         codes = spread_to_copies(codes, first, inverse, signs)
     return SolverResult(
         solution=codes,
         n_iter=result.n_iter,
         converged=result.converged,
         gap=result.gap,
+    )
+
+
+def _dense_if_possible(X: sparse.csr_array, method: str) -> Array | sparse.csr_array:
+    if fits_dense(X):
+        dense: Array = X.toarray()
+        return dense
+    if method in ("omp", "lasso", "elastic_net"):
+        return X
+    size = X.shape[0] * X.shape[1] * X.dtype.itemsize / 2**30
+    raise ValueError(
+        f"method={method!r} needs dense rows, and the sparse X would take {size:.1f} "
+        "GiB; use method='omp' or 'elastic_net', or reduce the features first, for "
+        "example by TruncatedSVD."
     )
 
 
@@ -157,7 +191,7 @@ def _mean_eigenvalue(X: Array) -> float:
 
 
 def disjoint_pursuits(
-    X: Array,
+    X: Array | sparse.csr_array,
     *,
     n_nonzero_coefs: int = 5,
     n_pursuits: int = 3,
@@ -172,7 +206,7 @@ def disjoint_pursuits(
 
     Parameters
     ----------
-    X : ndarray of shape (n_samples, n_features)
+    X : ndarray or csr_array of shape (n_samples, n_features)
         Rows, float32 or float64.
     n_nonzero_coefs : int, default=5
         Most rows in one pursuit; at most ``n_features - 1`` are used, since a code of
@@ -206,33 +240,28 @@ def disjoint_pursuits(
     depth = min(n_nonzero_coefs, max(1, n_features - 1))
     used = np.empty((n_samples, 0), np.int64)
     total = sparse.csr_array((n_samples, n_samples), dtype=X.dtype)
-    rounded = rounded_products(X, n_jobs=n_jobs) if can_round(n_samples) else None
+    pursue = _pursuit_of(X, depth, tol, n_jobs)
     for _ in range(n_pursuits):
-        if rounded is not None:
-            codes = screened_pursuit(
-                X,
-                rounded,
-                n_nonzero_coefs=depth,
-                tol=tol,
-                excluded=used,
-                n_jobs=n_jobs,
-            )
-        else:
-            codes = omp_encode(
-                X,
-                X,
-                n_nonzero_coefs=depth,
-                tol=tol,
-                selection="correlation",
-                exclude_self=True,
-                excluded=used,
-                n_jobs=n_jobs,
-            )
+        codes = pursue(used)
         total = sparse.csr_array(total + codes)
         used = np.hstack([used, _padded_support(codes, depth)])
     total.data /= n_pursuits
     total.sort_indices()
     return total
+
+
+def _pursuit_of(
+    X: Array | sparse.csr_array, depth: int, tol: float, n_jobs: int | None
+) -> Callable[[Indices], sparse.csr_array]:
+    """Choose how to pursue; the function takes the rows that are excluded."""
+    shared: dict[str, Any] = {"n_nonzero_coefs": depth, "tol": tol, "n_jobs": n_jobs}
+    if sparse.issparse(X):
+        return lambda used: sparse_pursuit(X, excluded=used, **shared)
+    if can_round(len(X)):
+        rounded = rounded_products(X, n_jobs=n_jobs)
+        return lambda used: screened_pursuit(X, rounded, excluded=used, **shared)
+    shared |= {"selection": "correlation", "exclude_self": True}
+    return lambda used: omp_encode(X, X, excluded=used, **shared)
 
 
 def _padded_support(codes: sparse.csr_array, width: int) -> Indices:

@@ -1,0 +1,281 @@
+"""Self-expression of sparse rows, by products of sparse matrices."""
+
+from typing import Any
+
+import numpy as np
+from joblib import Parallel, delayed
+from numpy.typing import NDArray
+from scipy import sparse
+
+from sklearn_whitebox.solvers._elastic_net import elastic_net_gram
+from sklearn_whitebox.solvers._omp import padded_to_csr
+from sklearn_whitebox.solvers._result import SolverResult
+
+Array = NDArray[np.floating]
+Indices = NDArray[np.int64]
+
+# Dense rows that fit are faster than sparse ones.
+_DENSE_BYTES = 2**28
+
+# Memory of the dense correlations of a block; a constant, so that results do not
+# depend on the number of threads.
+_BLOCK_BYTES = 2**26
+
+# Share of a row's squared norm outside the span of the support below which it counts as
+# dependent, and correlations that count as zero.
+_DEPENDENT = 1e-10
+_NOISE = 1e-14
+
+_SUPPORT_SIZE = 48
+
+
+def fits_dense(X: sparse.csr_array) -> bool:
+    """Tell whether the rows may be made dense.
+
+    Parameters
+    ----------
+    X : csr_array of shape (n_samples, n_features)
+        Rows.
+
+    Returns
+    -------
+    fits : bool
+        Whether they take 256 MiB at most.
+    """
+    return X.shape[0] * X.shape[1] * X.dtype.itemsize <= _DENSE_BYTES
+
+
+def sparse_pursuit(
+    X: sparse.csr_array,
+    *,
+    n_nonzero_coefs: int,
+    tol: float = 1e-6,
+    excluded: Indices | None = None,
+    n_jobs: int | None = None,
+) -> sparse.csr_array:
+    """Code each sparse row over the others by orthogonal matching pursuit.
+
+    Parameters
+    ----------
+    X : csr_array of shape (n_samples, n_features)
+        Rows, float32 or float64.
+    n_nonzero_coefs : int
+        Most coefficients of a row.
+    tol : float, default=1e-6
+        A row stops when the norm of its residual is at most `tol` times its own norm;
+        it is known to about 1e-7 in double precision, since only inner products are
+        used.
+    excluded : ndarray of shape (n_samples, n_excluded), default=None
+        Further rows that each row may not use; -1 stands for none.
+    n_jobs : int, default=None
+        Threads, as in joblib. The result does not depend on it.
+
+    Returns
+    -------
+    codes : csr_array of shape (n_samples, n_samples)
+        Coefficients, with zero diagonal.
+
+    Notes
+    -----
+    Each step multiplies the sparse residuals of a block of rows with all rows, at the
+    cost of the products of their non-zeros, and 64 MiB a thread.
+    """
+    n_samples = X.shape[0]
+    wide = X.astype(np.float64)
+    depth = max(0, min(n_nonzero_coefs, X.shape[1], n_samples - 1))
+    banned = np.arange(n_samples)[:, None]
+    if excluded is not None:
+        banned = np.hstack([banned, excluded])
+    parts = Parallel(n_jobs=n_jobs, prefer="threads")(
+        delayed(_pursue_block)(wide, rows, banned[rows], depth, tol)
+        for rows in _blocks(n_samples)
+    )
+    support = np.vstack([part[0] for part in parts])
+    codes = np.vstack([part[1] for part in parts]).astype(X.dtype)
+    return padded_to_csr(support, codes, n_samples)
+
+
+def _blocks(n_samples: int) -> list[Indices]:
+    size = int(np.clip(_BLOCK_BYTES // (8 * n_samples), 1, 1024))
+    return [
+        np.arange(start, min(start + size, n_samples))
+        for start in range(0, n_samples, size)
+    ]
+
+
+def _pursue_block(
+    X: Any, rows: Indices, banned: Indices, depth: int, tol: float
+) -> tuple[Indices, Array]:
+    block = X[rows]
+    n_rows = len(rows)
+    support = np.full((n_rows, depth), -1)
+    codes = np.zeros((n_rows, depth))
+    energies = np.asarray(block.multiply(block).sum(axis=1)).ravel()
+    noise = _NOISE * energies.max(initial=0.0)
+    forbidden = np.where(banned < 0, rows[:, None], banned)
+    alive = energies > 0
+    for step in range(depth):
+        active = np.flatnonzero(alive)
+        if len(active) == 0:
+            break
+        partial = padded_to_csr(support[active], codes[active], X.shape[0])
+        height = np.abs(((block[active] - partial @ X) @ X.T).toarray())
+        np.put_along_axis(height, forbidden[active], -1.0, axis=1)
+        for a, i in enumerate(active):
+            height[a, support[i, :step]] = -1.0
+            code = _extend(X, block[[i]], height[a], support[i], step, noise)
+            if code is None:
+                alive[i] = False
+                continue
+            codes[i, : step + 1] = code
+            atoms = support[i, : step + 1]
+            left = block[[i]] - sparse.csr_array(code[None]) @ X[atoms]
+            alive[i] = left.multiply(left).sum() > tol**2 * energies[i]
+    return support, codes
+
+
+def _extend(
+    X: Any, row: Any, height: Array, support: Indices, step: int, noise: float
+) -> Array | None:
+    """Add the best row that does not depend on the support; None if there is none."""
+    while True:
+        j = int(np.argmax(height))
+        if height[j] <= noise:
+            return None
+        height[j] = -1.0
+        support[step] = j
+        atoms = X[support[: step + 1]]
+        gram = (atoms @ atoms.T).toarray()
+        scale = np.sqrt(np.diag(gram))
+        unit = gram / scale / scale[:, None]
+        try:
+            factor = np.linalg.cholesky(unit)
+        except np.linalg.LinAlgError:
+            factor = None
+        if factor is not None and factor[-1, -1] ** 2 > _DEPENDENT:
+            b = (atoms @ row.T).toarray().ravel() / scale
+            code: Array = np.linalg.solve(unit, b) / scale
+            return code
+        support[step] = -1
+
+
+def sparse_elastic_net(
+    X: sparse.csr_array,
+    *,
+    gamma: float = 10.0,
+    l1_ratio: float = 0.9,
+    tol: float = 1e-6,
+    max_iter: int = 40,
+    n_jobs: int | None = None,
+) -> SolverResult:
+    """Solve the elastic net of each sparse row on the others.
+
+    Parameters
+    ----------
+    X : csr_array of shape (n_samples, n_features)
+        Rows, float32 or float64.
+    gamma, l1_ratio, tol, max_iter : float, int
+        As in :func:`elastic_net_self_expression`.
+    n_jobs : int, default=None
+        Threads, as in joblib. The result does not depend on it.
+
+    Returns
+    -------
+    result : SolverResult
+        As of :func:`elastic_net_self_expression`.
+
+    Notes
+    -----
+    As for dense rows, but with sparse products of blocks of residuals with all rows,
+    in double precision, and small problems set up row by row.
+    """
+    n_samples = X.shape[0]
+    if n_samples < 2:
+        empty = sparse.csr_array((n_samples, n_samples), dtype=X.dtype)
+        return SolverResult(solution=empty, n_iter=0, converged=True, gap=0.0)
+    wide = X.astype(np.float64)
+    parts = Parallel(n_jobs=n_jobs, prefer="threads")(
+        delayed(_express_block)(wide, rows, gamma, l1_ratio, tol, max_iter)
+        for rows in _blocks(n_samples)
+    )
+    codes = sparse.csr_array(sparse.vstack([part[0] for part in parts], format="csr"))
+    gap = max(part[2] for part in parts)
+    return SolverResult(
+        solution=codes.astype(X.dtype),
+        n_iter=max(part[1] for part in parts),
+        converged=gap <= tol,
+        gap=gap,
+    )
+
+
+def _express_block(
+    X: Any, rows: Indices, gamma: float, l1_ratio: float, tol: float, max_iter: int
+) -> tuple[Any, int, float]:
+    block = X[rows]
+    n_samples = X.shape[0]
+    height = np.abs((block @ X.T).toarray())
+    height[np.arange(len(rows)), rows] = -1
+    coherence = np.maximum(height.max(axis=1), 0)
+    l1 = coherence / gamma
+    l2 = l1 * (1 - l1_ratio) / l1_ratio
+    places: list[Indices] = [np.empty(0, np.int64) for _ in rows]
+    values: list[Array] = [np.empty(0) for _ in rows]
+    gaps = np.zeros(len(rows))
+    active = np.flatnonzero(coherence > 0)
+    n_iter = 0
+    while len(active):
+        kept = []
+        for a, i in enumerate(active):
+            pull = height[a] if n_iter else height[i]
+            pull[places[i]] = -1
+            excess = float(pull.max()) - l1[i]
+            if excess > tol * coherence[i] and n_iter < max_iter:
+                kept.append(i)
+                size = min(_SUPPORT_SIZE, n_samples - 1)
+                nearest = np.argpartition(pull, n_samples - size)[n_samples - size :]
+                entering = nearest[pull[nearest] > l1[i]]
+                support = np.concatenate([places[i], entering])
+                start = np.concatenate([values[i], np.zeros(len(entering))])
+                places[i], values[i], gap = _solve(
+                    X, block[[i]], support, start, l1[i], l2[i], 0.1 * tol
+                )
+                gaps[i] = gap
+            else:
+                gaps[i] = max(gaps[i], excess / coherence[i], 0.0)
+        if not kept:
+            break
+        n_iter += 1
+        active = np.array(kept)
+        codes = _to_csr([places[i] for i in active], [values[i] for i in active], X)
+        height = np.abs(((block[active] - codes @ X) @ X.T).toarray())
+        height[np.arange(len(active)), rows[active]] = -1
+    return _to_csr(places, values, X), n_iter, float(gaps.max(initial=0.0))
+
+
+def _solve(
+    X: Any, row: Any, support: Indices, start: Array, l1: float, l2: float, tol: float
+) -> tuple[Indices, Array, float]:
+    """Solve a small problem; return the support, its coefficients and violation."""
+    atoms = X[support]
+    result = elastic_net_gram(
+        (atoms @ atoms.T).toarray(),
+        (atoms @ row.T).toarray().reshape(1, -1),
+        l1=l1,
+        l2=l2,
+        tol=tol,
+        max_iter=10_000,
+        init=start[None],
+    )
+    code = result.solution[0]
+    used = code != 0
+    return support[used], code[used], result.gap or 0.0
+
+
+def _to_csr(places: list[Indices], values: list[Array], X: Any) -> sparse.csr_array:
+    offsets = np.concatenate([[0], np.cumsum([len(p) for p in places])])
+    codes = sparse.csr_array(
+        (np.concatenate(values), np.concatenate(places), offsets),
+        shape=(len(places), X.shape[0]),
+    )
+    codes.sort_indices()
+    return codes
