@@ -47,7 +47,7 @@ class KSubspaces(
     subspace_dim : int, list of int or "auto", default="auto"
         Dimension of all subspaces, or of each in any order; at least 1, or 0 if they
         are affine: then they are points, and the method is k-means. ``"auto"`` takes
-        the dimensions that describe the data in the fewest nats, see Notes.
+        those that tell the clusters apart best, see Notes.
     affine : bool, default=False
         Whether subspaces may miss the origin.
     normalize : bool, default=False
@@ -111,10 +111,13 @@ class KSubspaces(
     are merged and the rest ordered by their values, so that the order of the samples
     does not matter.
 
-    ``subspace_dim="auto"`` compares K-subspaces fits of growing dimension by the length
-    of a code for data, labels and bases, with Gaussian coordinates within each subspace
-    and one level of noise outside, and then moves single dimensions up and down by the
-    same length. No dimension exceeds half the mean number of samples of a cluster.
+    ``subspace_dim="auto"`` compares fits of growing dimension by their margin, the
+    squared distance that would be added if each sample went to its second nearest
+    subspace: too small a dimension misses the own samples, too large a one none. Of
+    the dimensions that come within a tenth of the largest margin, it takes the one with
+    the shortest code for data, labels and bases, and then moves single dimensions
+    while that code gets shorter. No dimension exceeds half the mean number of samples
+    of a cluster.
 
     References
     ----------

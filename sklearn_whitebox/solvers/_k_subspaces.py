@@ -59,8 +59,8 @@ def k_subspaces(
     n_clusters : int
         Number of subspaces, K.
     subspace_dim : int, sequence of int or "auto", default="auto"
-        Dimension of all, or of each, in any order; or those that describe the rows in
-        the fewest nats, see :func:`description_length`.
+        Dimension of all, or of each, in any order; or those that tell the clusters
+        apart best, see :func:`choose_subspace_dims`.
     affine : bool, default=False
         Whether subspaces may miss the origin.
     init : {"k-subspaces++", "random"} or sequence of ndarray, default="k-subspaces++"
@@ -143,6 +143,40 @@ def k_subspaces(
                 rows, best.flats, best.dims, callback=report, max_iter=max_iter, tol=tol
             )
     return _result(best, rows, inverse, frame)
+
+
+def choose_subspace_dims(
+    X: Array,
+    n_clusters: int,
+    *,
+    affine: bool = False,
+    n_jobs: int | None = None,
+    seed: int = 0,
+) -> Indices:
+    """Choose the dimensions of K subspaces by description length or margin.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        Rows.
+    n_clusters : int
+        Number of subspaces, K.
+    affine : bool, default=False
+        Whether subspaces may miss the origin.
+    n_jobs : int, default=None
+        Threads over the starts of the fits that are compared.
+    seed : int, default=0
+        Seed of these fits.
+
+    Returns
+    -------
+    dims : ndarray of shape (n_clusters,)
+        What ``subspace_dim="auto"`` of :func:`k_subspaces` takes.
+    """
+    first, _, totals = merge_equal_rows(X, np.ones(len(X)))
+    _, rows = _enter_frame(X[first], totals, affine, lossless=True)
+    with serial_blas():
+        return choose_dims(rows, n_clusters, affine=affine, seed=seed, n_jobs=n_jobs)[0]
 
 
 class _Report:
