@@ -1,8 +1,11 @@
 """From codes to clusters: affinity graph, components, spectral embedding."""
 
 import warnings
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 from scipy import linalg, sparse
 from scipy.sparse.csgraph import connected_components
@@ -23,7 +26,7 @@ _HEAT = 0.75
 
 
 def affinity_from_codes(
-    codes: sparse.csr_array, *, shared_neighbors: int = 1
+    codes: sparse.csr_array | Sequence[sparse.csr_array], *, shared_neighbors: int = 1
 ) -> sparse.csr_array:
     r"""Turn self-expressive codes into a symmetric affinity.
 
@@ -35,8 +38,9 @@ def affinity_from_codes(
 
     Parameters
     ----------
-    codes : csr_array of shape (n_samples, n_samples)
-        Row i represents sample i.
+    codes : csr_array of shape (n_samples, n_samples), or sequence of them
+        Row i represents sample i. The affinities of several codes are added before
+        they are weighted.
     shared_neighbors : int, default=1
         Rounds of shared-neighbour weighting.
 
@@ -47,7 +51,7 @@ def affinity_from_codes(
 
     Notes
     -----
-    A round costs O(m k) for m edges and k neighbours a row.
+    A round costs O(m k) for m edges and k neighbours a row, and O(m) memory.
 
     Examples
     --------
@@ -57,14 +61,21 @@ def affinity_from_codes(
     array([[0., 2.],
            [2., 0.]])
     """
+    several = [codes] if sparse.issparse(codes) else list(codes)
+    affinity = _symmetrise(several[0])
+    for more in several[1:]:
+        affinity = sparse.csr_array(affinity + _symmetrise(more))
+    for _ in range(shared_neighbors):
+        affinity = _weight_by_shared_neighbors(affinity)
+    return affinity
+
+
+def _symmetrise(codes: sparse.csr_array) -> sparse.csr_array:
     weights = abs(sparse.csr_array(codes))
     weights.setdiag(0)
     weights.eliminate_zeros()
     weights = _divide_rows(weights, _row_max(weights))
-    affinity = sparse.csr_array(weights + weights.T)
-    for _ in range(shared_neighbors):
-        affinity = _weight_by_shared_neighbors(affinity)
-    return affinity
+    return sparse.csr_array(weights + weights.T)
 
 
 def _weight_by_shared_neighbors(affinity: sparse.csr_array) -> sparse.csr_array:
@@ -72,16 +83,39 @@ def _weight_by_shared_neighbors(affinity: sparse.csr_array) -> sparse.csr_array:
     hoods = sparse.csr_array(affinity + sparse.diags_array(_row_max(affinity)))
     norms = np.sqrt(np.asarray(hoods.multiply(hoods).sum(1)).ravel())
     hoods = _divide_rows(hoods, norms)
-    coo = sparse.coo_array(affinity)
-    rows, columns = coo.coords
-    cosines = np.empty_like(coo.data)
-    step = max(1, 2**24 // max(1, int(np.diff(hoods.indptr).max(initial=1))))
-    for start in range(0, len(rows), step):
-        piece = slice(start, start + step)
-        common = hoods[rows[piece]].multiply(hoods[columns[piece]])
-        cosines[piece] = np.asarray(common.sum(1)).ravel()
-    weighted = sparse.csr_array((coo.data * cosines, (rows, columns)), coo.shape)
+    hoods.sort_indices()
+    weighted = sparse.csr_array(affinity, copy=True)
+    weighted.sort_indices()
+    _scale_by_cosines(
+        weighted.indptr, weighted.indices, weighted.data,
+        hoods.indptr, hoods.indices, hoods.data,
+    )  # fmt: skip
     return sparse.csr_array((weighted + weighted.T) / 2)
+
+
+@njit(nogil=True, cache=True)
+def _scale_by_cosines(
+    indptr: NDArray[Any],
+    indices: NDArray[Any],
+    data: NDArray[Any],
+    hood_indptr: NDArray[Any],
+    hood_indices: NDArray[Any],
+    hood_data: NDArray[Any],
+) -> None:
+    """Multiply each entry by the inner product of two rows of another matrix."""
+    n_nodes = len(indptr) - 1
+    dense = np.zeros(n_nodes, hood_data.dtype)
+    for i in range(n_nodes):
+        for a in range(hood_indptr[i], hood_indptr[i + 1]):
+            dense[hood_indices[a]] = hood_data[a]
+        for e in range(indptr[i], indptr[i + 1]):
+            j = indices[e]
+            total = 0.0
+            for a in range(hood_indptr[j], hood_indptr[j + 1]):
+                total += hood_data[a] * dense[hood_indices[a]]
+            data[e] *= total
+        for a in range(hood_indptr[i], hood_indptr[i + 1]):
+            dense[hood_indices[a]] = 0.0
 
 
 def _row_max(matrix: sparse.csr_array) -> Array:
@@ -125,6 +159,75 @@ def graph_components(affinity: sparse.csr_array) -> tuple[list[Indices], Indices
     return components, isolated.astype(np.int64)
 
 
+class SpectralPairs(NamedTuple):
+    """Leading eigenpairs of a normalised affinity.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_vectors,)
+        Eigenvalues in falling order.
+    vectors : ndarray of shape (n_samples, n_vectors)
+        Eigenvectors; zero for samples without an edge.
+    """
+
+    values: Array
+    vectors: Array
+
+
+def spectral_pairs(
+    affinity: sparse.csr_array,
+    n_vectors: int,
+    *,
+    components: list[Indices] | None = None,
+    seed: int = 0,
+    tol: float = 0.0,
+) -> SpectralPairs:
+    """Find leading eigenpairs of the normalised affinity of a graph.
+
+    Parameters
+    ----------
+    affinity : csr_array of shape (n_samples, n_samples)
+        Symmetric, non-negative.
+    n_vectors : int
+        Eigenpairs wanted.
+    components : list of ndarray, default=None
+        Connected components, if known; see :func:`graph_components`.
+    seed : int, default=0
+        Seed of the start vector of the eigensolver.
+    tol : float, default=0.0
+        Its tolerance; 0 is machine precision.
+
+    Returns
+    -------
+    pairs : SpectralPairs
+        At most `n_vectors` of them.
+
+    Notes
+    -----
+    Each connected component is decomposed apart: a Krylov solver sees only one vector
+    of a multiple eigenvalue, and a graph of c components has the eigenvalue 1 c times.
+    """
+    if components is None:
+        components, _ = graph_components(affinity)
+    values, owners, blocks = [], [], []
+    with serial_blas():
+        for group in components:
+            is_whole = len(group) == affinity.shape[0]
+            part = affinity if is_whole else affinity[group][:, group]
+            found, vectors = _leading_pairs(part, n_vectors, seed, tol)
+            values.append(found)
+            owners.append(group)
+            blocks.append(vectors)
+    pooled = np.concatenate(values) if values else np.empty(0)
+    source = np.repeat(np.arange(len(values)), [len(v) for v in values])
+    column = np.concatenate([np.arange(len(v)) for v in values] or [np.empty(0, int)])
+    leading = np.argsort(-pooled, kind="stable")[:n_vectors]
+    vectors = np.zeros((affinity.shape[0], len(leading)))
+    for j, pick in enumerate(leading):
+        vectors[owners[source[pick]], j] = blocks[source[pick]][:, column[pick]]
+    return SpectralPairs(pooled[leading], vectors)
+
+
 def spectral_embedding(
     affinity: sparse.csr_array,
     n_clusters: int,
@@ -132,6 +235,7 @@ def spectral_embedding(
     components: list[Indices] | None = None,
     seed: int = 0,
     tol: float = 0.0,
+    pairs: SpectralPairs | None = None,
 ) -> tuple[Array, Array]:
     r"""Embed a graph by heat diffusion on its leading eigenvectors.
 
@@ -153,6 +257,9 @@ def spectral_embedding(
         Seed of the start vector of the eigensolver.
     tol : float, default=0.0
         Its tolerance; 0 is machine precision.
+    pairs : SpectralPairs, default=None
+        Eigenpairs, if known; see :func:`spectral_pairs`. Only the first of them that
+        are wanted for `n_clusters` are used.
 
     Returns
     -------
@@ -160,34 +267,15 @@ def spectral_embedding(
         Float64, rows of unit length; zero for samples without an edge.
     eigenvalues : ndarray of shape (n_vectors,)
         In falling order, at most ``n_clusters + max(n_clusters, 6)`` of them.
-
-    Notes
-    -----
-    Each connected component is decomposed apart: a Krylov solver sees only one vector
-    of a multiple eigenvalue, and a graph of c components has the eigenvalue 1 c times.
     """
-    if components is None:
-        components, _ = graph_components(affinity)
     n_vectors = n_clusters + max(n_clusters, 6)
-    values, owners, blocks = [], [], []
-    with serial_blas():
-        for group in components:
-            is_whole = len(group) == affinity.shape[0]
-            part = affinity if is_whole else affinity[group][:, group]
-            found, vectors = _leading_pairs(part, n_vectors, seed, tol)
-            values.append(found)
-            owners.append(group)
-            blocks.append(vectors)
-    pooled = np.concatenate(values) if values else np.empty(0)
-    source = np.repeat(np.arange(len(values)), [len(v) for v in values])
-    column = np.concatenate([np.arange(len(v)) for v in values] or [np.empty(0, int)])
-    leading = np.argsort(-pooled, kind="stable")[:n_vectors]
-    eigenvalues = pooled[leading]
-    embedding = np.zeros((affinity.shape[0], len(leading)))
+    if pairs is None:
+        pairs = spectral_pairs(
+            affinity, n_vectors, components=components, seed=seed, tol=tol
+        )
+    eigenvalues = pairs.values[:n_vectors]
     weights = _heat_weights(eigenvalues, n_clusters)
-    for j, pick in enumerate(leading):
-        vector = blocks[source[pick]][:, column[pick]]
-        embedding[owners[source[pick]], j] = weights[j] * vector
+    embedding = weights * pairs.vectors[:, :n_vectors]
     norms = np.linalg.norm(embedding, axis=1, keepdims=True)
     return embedding / np.where(norms > 0, norms, 1), eigenvalues
 
