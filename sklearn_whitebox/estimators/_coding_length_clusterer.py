@@ -11,6 +11,7 @@ from sklearn.base import (
     ClusterMixin,
     TransformerMixin,
 )
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
@@ -437,7 +438,7 @@ class CodingLengthClusterer(
                 f"There is no cut of the tree with n_clusters={self.n_clusters} "
                 f"clusters of at least min_cluster_size={self.min_cluster_size} "
                 f"samples; {counts[reached[0]]} clusters are taken. Lower either.",
-                UserWarning,
+                ConvergenceWarning,
                 stacklevel=4,
             )
         return int(reached[np.argmin(tree.lengths[reached])])

@@ -12,7 +12,13 @@ from sklearn_whitebox.functional._rate import _check, _check_length
 
 
 @accepts_arrays
-def coding_length(X: Tensor, *, distortion: float, code_mean: bool = False) -> Tensor:
+def coding_length(
+    X: Tensor,
+    *,
+    distortion: float,
+    code_mean: bool = False,
+    basis_cost: bool = True,
+) -> Tensor:
     r"""Length of a code for all rows and for their subspace, in nats.
 
     .. math:: L(X) = \tfrac{n+d}{2} \log\det\bigl(I + \tfrac{d}{n\epsilon^2}
@@ -29,6 +35,8 @@ def coding_length(X: Tensor, *, distortion: float, code_mean: bool = False) -> T
         Allowed mean squared error per sample, ε².
     code_mean : bool, default=False
         Code the mean apart, for clusters that are not centred.
+    basis_cost : bool, default=True
+        Pay for the subspace; otherwise the factor n + d becomes n.
 
     Returns
     -------
@@ -63,12 +71,17 @@ def coding_length(X: Tensor, *, distortion: float, code_mean: bool = False) -> T
         X = X - mean
     scale = n_features / (n_samples * distortion)
     rows = logdet_identity_plus_gram(X, scale)
-    return length + (n_samples + n_features) / 2 * rows
+    return length + (n_samples + basis_cost * n_features) / 2 * rows
 
 
 @accepts_arrays
 def segmentation_coding_length(
-    X: Tensor, labels: Tensor, *, distortion: float, code_mean: bool = False
+    X: Tensor,
+    labels: Tensor,
+    *,
+    distortion: float,
+    code_mean: bool = False,
+    basis_cost: bool = True,
 ) -> Tensor:
     r"""Length of a code for a segmentation: its clusters and its labels, in nats.
 
@@ -84,6 +97,8 @@ def segmentation_coding_length(
         Allowed mean squared error per sample, ε².
     code_mean : bool, default=False
         Code the mean of each cluster apart.
+    basis_cost : bool, default=True
+        Pay for the subspaces of the clusters.
 
     Returns
     -------
@@ -102,7 +117,10 @@ def segmentation_coding_length(
     for k in labels.unique():
         rows = X[labels == k]
         length = length + coding_length(
-            rows, distortion=distortion, code_mean=code_mean
+            rows,
+            distortion=distortion,
+            code_mean=code_mean,
+            basis_cost=basis_cost,
         )
         length = length - len(rows) * math.log(len(rows) / len(X))
     return length

@@ -105,6 +105,37 @@ def subspace_preserving_rate(representation, labels):
     return float(np.mean(shares == 0)) if len(shares) else float("nan")
 
 
+def representation_sparsity(representation):
+    """Mean number of samples that a code uses.
+
+    Parameters
+    ----------
+    representation : sparse matrix or array of shape (n_samples, n_atoms)
+        Codes; row i writes sample i by the others, or by atoms.
+
+    Returns
+    -------
+    sparsity : float
+        Mean number of non-zero coefficients a row. Stored zeros do not count, empty
+        codes do.
+
+    Raises
+    ------
+    ValueError
+        If there are no rows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> representation_sparsity(np.array([[0.0, 3.0, -1.0], [1.0, 0.0, 0.0]]))
+    1.5
+    """
+    codes = sparse.csr_array(representation)
+    if codes.shape[0] == 0:
+        raise ValueError("Found array with 0 samples; a score needs at least one.")
+    return float(np.count_nonzero(codes.data) / codes.shape[0])
+
+
 def connectivity(affinity, labels, *, average=False):
     """Algebraic connectivity of the affinity graph within the classes.
 

@@ -91,7 +91,7 @@ class MergeTree:
         -------
         heights : ndarray of shape (n_merges,)
             The highest of a step's own cost and those of the steps below it, per sample
-            of the smaller side, less the least such cost of all.
+            of the smaller side, less the least of all heights.
         zero : float
             Height of a step that neither shortens nor lengthens the code. The tree cut
             there has the clusters of :meth:`best_step`.
@@ -106,7 +106,8 @@ class MergeTree:
         for t, (a, b) in enumerate(self.children):
             node = self.n_leaves + t
             heights[node] = max(heights[node], heights[a], heights[b])
-        return heights[self.n_leaves :] - rates.min(), float(-rates.min())
+        lowest = heights[self.n_leaves :].min()
+        return heights[self.n_leaves :] - lowest, float(-lowest)
 
 
 def agglomerate_by_coding_length(

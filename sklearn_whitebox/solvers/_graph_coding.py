@@ -66,14 +66,11 @@ def cheapest_partners(
     squares = np.einsum("ij,ij->i", rows, rows)
     # The cost of a pair is an increasing function of these keys, for one row.
     if code_mean:
-        scale, weight = np.ones(n_samples), squares
+        weight = squares
     else:
-        single = 1 + dim / 2 * squares
-        scale = np.sqrt(dim / 2 / single)
-        weight = single ** (1 / (2 + dim))
-        rows = rows * scale[:, None] * np.sqrt(dim / 2)
-        scale = 1 / np.sqrt(dim / 2) * np.ones(n_samples)
-        rows *= scale[:, None]
+        pair, single = 1 + dim / 2 * squares, 1 + dim * squares
+        weight = pair / single ** ((1 + dim) / (2 + dim))
+        rows *= np.sqrt(dim / 2 / pair)[:, None]
     rows = np.ascontiguousarray(rows, dtype=np.float32)
     found = np.empty((n_samples, n_neighbors), np.int64)
     step = max(1, _BLOCK_ENTRIES // n_samples)

@@ -10,6 +10,7 @@ from sklearn_whitebox.metrics import (
     subspace_preserving_error,
     subspace_preserving_rate,
 )
+from sklearn_whitebox.metrics._clustering import representation_sparsity
 
 
 def test_accuracy_equals_the_best_of_all_matchings(rng):
@@ -67,3 +68,13 @@ def test_connectivity_is_the_least_or_the_mean_over_classes():
     labels = [0, 0, 1, 1, 2]
     assert connectivity(graph, labels) == 0
     assert connectivity(graph, labels, average=True) == pytest.approx(1)
+
+
+def test_sparsity_counts_what_is_not_zero():
+    codes = sparse.csr_array(
+        (np.array([1.0, 0.0, 2.0]), np.array([1, 2, 0]), np.array([0, 2, 3, 3]))
+    )
+    assert representation_sparsity(codes) == 2 / 3
+    assert representation_sparsity(codes.toarray()) == 2 / 3
+    with pytest.raises(ValueError, match="0 samples"):
+        representation_sparsity(np.empty((0, 3)))
