@@ -10,6 +10,11 @@ from scipy import sparse
 from sklearn_whitebox.solvers._elastic_net import elastic_net_gram
 from sklearn_whitebox.solvers._omp import padded_to_csr
 from sklearn_whitebox.solvers._result import SolverResult
+from sklearn_whitebox.solvers._sparse_kernels import (
+    extend_rows,
+    gram_of,
+    row_products,
+)
 
 Array = NDArray[np.floating]
 Indices = NDArray[np.int64]
@@ -21,9 +26,7 @@ _DENSE_BYTES = 2**28
 # depend on the number of threads.
 _BLOCK_BYTES = 2**26
 
-# Share of a row's squared norm outside the span of the support below which it counts as
-# dependent, and correlations that count as zero.
-_DEPENDENT = 1e-10
+# Correlations up to this share of the largest squared norm are zeros.
 _NOISE = 1e-14
 
 _SUPPORT_SIZE = 48
@@ -119,44 +122,14 @@ def _pursue_block(
         if len(active) == 0:
             break
         partial = padded_to_csr(support[active], codes[active], X.shape[0])
-        height = np.abs(((block[active] - partial @ X) @ X.T).toarray())
-        np.put_along_axis(height, forbidden[active], -1.0, axis=1)
-        for a, i in enumerate(active):
-            height[a, support[i, :step]] = -1.0
-            code = _extend(X, block[[i]], height[a], support[i], step, noise)
-            if code is None:
-                alive[i] = False
-                continue
-            codes[i, : step + 1] = code
-            atoms = support[i, : step + 1]
-            left = block[[i]] - sparse.csr_array(code[None]) @ X[atoms]
-            alive[i] = left.multiply(left).sum() > tol**2 * energies[i]
+        heights = np.abs(((block[active] - partial @ X) @ X.T).toarray())
+        np.put_along_axis(heights, forbidden[active], -1.0, axis=1)
+        np.put_along_axis(heights, support[active, :step], -1.0, axis=1)
+        extend_rows(
+            X.data, X.indices, X.indptr, rows, heights, support, codes, step,
+            tol**2 * energies, noise, alive, np.zeros(X.shape[1]),
+        )  # fmt: skip
     return support, codes
-
-
-def _extend(
-    X: Any, row: Any, height: Array, support: Indices, step: int, noise: float
-) -> Array | None:
-    """Add the best row that does not depend on the support; None if there is none."""
-    while True:
-        j = int(np.argmax(height))
-        if height[j] <= noise:
-            return None
-        height[j] = -1.0
-        support[step] = j
-        atoms = X[support[: step + 1]]
-        gram = (atoms @ atoms.T).toarray()
-        scale = np.sqrt(np.diag(gram))
-        unit = gram / scale / scale[:, None]
-        try:
-            factor = np.linalg.cholesky(unit)
-        except np.linalg.LinAlgError:
-            factor = None
-        if factor is not None and factor[-1, -1] ** 2 > _DEPENDENT:
-            b = (atoms @ row.T).toarray().ravel() / scale
-            code: Array = np.linalg.solve(unit, b) / scale
-            return code
-        support[step] = -1
 
 
 def sparse_elastic_net(
@@ -237,7 +210,7 @@ def _express_block(
                 support = np.concatenate([places[i], entering])
                 start = np.concatenate([values[i], np.zeros(len(entering))])
                 places[i], values[i], gap = _solve(
-                    X, block[[i]], support, start, l1[i], l2[i], 0.1 * tol
+                    X, rows[i], support, start, l1[i], l2[i], 0.1 * tol
                 )
                 gaps[i] = gap
             else:
@@ -253,13 +226,14 @@ def _express_block(
 
 
 def _solve(
-    X: Any, row: Any, support: Indices, start: Array, l1: float, l2: float, tol: float
+    X: Any, row: int, support: Indices, start: Array, l1: float, l2: float, tol: float
 ) -> tuple[Indices, Array, float]:
     """Solve a small problem; return the support, its coefficients and violation."""
-    atoms = X[support]
+    csr = (X.data, X.indices, X.indptr)
+    dense = np.zeros(X.shape[1])
     result = elastic_net_gram(
-        (atoms @ atoms.T).toarray(),
-        (atoms @ row.T).toarray().reshape(1, -1),
+        gram_of(*csr, support, dense),
+        row_products(*csr, row, support, dense)[None],
         l1=l1,
         l2=l2,
         tol=tol,
