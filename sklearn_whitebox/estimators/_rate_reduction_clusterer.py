@@ -34,7 +34,7 @@ from sklearn_whitebox.estimators._rate_clusterer_steps import (
     nearest_subspace,
     train_network,
 )
-from sklearn_whitebox.solvers._cluster_count import choose_cut
+from sklearn_whitebox.solvers._cluster_count import choose_cut, leading_coordinates
 from sklearn_whitebox.solvers._membership_graph import membership_affinity
 from sklearn_whitebox.solvers._rate_clustering import RateClusteringObjective
 from sklearn_whitebox.solvers._spectral import graph_components
@@ -42,6 +42,12 @@ from sklearn_whitebox.solvers._subspaces import fit_subspaces
 from sklearn_whitebox.solvers._train import TrainSettings
 
 _WEIGHT_DECAY = 1e-4
+
+# How cuts are coded to count clusters. Learned features are spread evenly over all
+# their directions, so that every cluster would pay for a basis of all of them; the rows
+# themselves spend most of their energy in few.
+_CODED_COORDINATES = 32
+_CODED_DISTORTION = 0.05
 
 
 class RateReductionClusterer(
@@ -66,7 +72,8 @@ class RateReductionClusterer(
     ----------
     n_clusters : int or "auto", default=8
         Number of clusters, K. ``"auto"`` tries 1 to `max_clusters` on the same graph
-        and keeps the cut whose features have the shortest code.
+        and keeps the cut that gives the unit rows, in their 32 leading principal
+        coordinates, the shortest code at a distortion of 0.05.
     n_components : int, default=128
         Dimension of features and embeddings; with ``init="ridge"`` at most the numbers
         of features and of samples.
@@ -86,13 +93,13 @@ class RateReductionClusterer(
         Weight γ of the rate of the groups. Well above 1 all features collapse.
     membership_penalty : float, default=0.05
         Weight λ of the squared memberships, against groups of single samples.
-    n_columns : int or None, default=64
+    n_columns : int or None, default=24
         Groups of a batch that are drawn in each step to estimate the mean rate of all;
         None takes all.
     batch_size : int, default=512
         Rows of a step. A batch should hold several samples of each cluster.
     learning_rate : float, default="auto"
-        Peak learning rate of AdamW, before a cosine decay to zero. ``"auto"`` is 3e-4
+        Peak learning rate of AdamW, before a cosine decay to zero. ``"auto"`` is 1e-4
         for ``init="ridge"`` and 1e-3 for ``init="random"``.
     warmup_iter : int, default="auto"
         Passes that only spread the features, after which the cluster head goes on from
@@ -239,7 +246,7 @@ class RateReductionClusterer(
         temperature=0.12,
         compression_weight=1.0,
         membership_penalty=0.05,
-        n_columns=64,
+        n_columns=24,
         batch_size=512,
         learning_rate="auto",
         warmup_iter="auto",
@@ -311,7 +318,9 @@ class RateReductionClusterer(
         device = self._train(X, distinct, hidden, generator)
         Z, C, coordinates = embed(self.weights_, distinct, device, with_stem=True)
         features = Z.cpu().numpy()
-        labels = self._label_directions(features, C, coordinates, generator, seed)
+        labels = self._label_directions(
+            distinct, features, C, coordinates, generator, seed
+        )
         labels, n_found = self._label_samples(labels, position)
         self.anchor_indices_ = (first if len(first) else np.zeros(1, np.int64))[
             self.anchor_indices_
@@ -398,7 +407,7 @@ class RateReductionClusterer(
         random = self.init == "random"
         rate = self.learning_rate
         if rate == "auto":
-            rate = 1e-3 if random else 3e-4
+            rate = 1e-3 if random else 1e-4
         n_warmup = self.warmup_iter
         if n_warmup == "auto":
             n_warmup = 5 if random else 0
@@ -457,7 +466,7 @@ class RateReductionClusterer(
         groups = 3.0 * n_columns * p * p * (n_rows + p)
         return groups + 3.0 * n_rows * n_weights + n_rows**3 / 3
 
-    def _label_directions(self, Z, C, coordinates, generator, seed):
+    def _label_directions(self, rows, Z, C, coordinates, generator, seed):
         """Cut the graph of the anchors, and label the other rows after them."""
         m = min(len(Z), self.max_anchors)
         drawn = torch.randperm(len(Z), generator=generator)[:m].sort().values
@@ -486,8 +495,10 @@ class RateReductionClusterer(
         )
         if self.n_clusters == "auto":
             candidates = range(1, min(self.max_clusters, m) + 1)
+            with serial_blas():
+                coded = leading_coordinates(rows[anchors], _CODED_COORDINATES)
             found, self.n_clusters_path_ = choose_cut(
-                Z[anchors], cut, candidates, distortion=self.distortion
+                coded, cut, candidates, distortion=_CODED_DISTORTION
             )
             self._report_end(found)
         elif m <= self.n_clusters:

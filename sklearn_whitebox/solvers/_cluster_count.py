@@ -11,6 +11,34 @@ Array = NDArray[np.floating]
 Indices = NDArray[np.int64]
 
 
+def leading_coordinates(X: Array, n_components: int) -> Array:
+    """Give the coordinates of rows in their leading principal directions.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        Rows; nothing is subtracted.
+    n_components : int
+        Most directions.
+
+    Returns
+    -------
+    coordinates : ndarray of shape (n_samples, n_kept)
+        In float64; `n_kept` is at most the number of rows and of features.
+
+    Notes
+    -----
+    Costs O(n d min(n, d)).
+    """
+    wide = X.astype(np.float64)
+    if len(X) >= X.shape[1]:
+        _, vectors = np.linalg.eigh(wide.T @ wide)
+        return np.asarray(wide @ vectors[:, ::-1][:, :n_components])
+    values, vectors = np.linalg.eigh(wide @ wide.T)
+    scale = np.sqrt(np.maximum(values, 0))[::-1][:n_components]
+    return np.asarray(vectors[:, ::-1][:, :n_components] * scale)
+
+
 def choose_cut(
     Z: Array,
     cut: Callable[[int], Indices],

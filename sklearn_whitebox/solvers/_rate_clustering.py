@@ -30,7 +30,7 @@ class RateClusteringObjective:
         Weight γ of the rate of the groups.
     membership_penalty : float, default=0.05
         Weight λ of the squared memberships; positive spreads them.
-    n_columns : int or None, default=64
+    n_columns : int or None, default=24
         Groups of a batch that are drawn to estimate the mean over all; None takes all.
     """
 
@@ -38,7 +38,7 @@ class RateClusteringObjective:
     temperature: float = 0.12
     compression_weight: float = 1.0
     membership_penalty: float = 0.05
-    n_columns: int | None = 64
+    n_columns: int | None = 24
 
 
 class RateLoss(torch.autograd.Function):

@@ -55,6 +55,13 @@ def test_orthogonal_subspaces_are_recovered(subspaces, hidden):
     assert clustering_accuracy(y, model.labels_) == 1
     np.testing.assert_array_equal(model.predict(X), model.labels_)
     assert model.n_clusters_ == 3
+
+
+def test_training_lowers_the_loss(subspaces):
+    model = RateReductionClusterer(
+        3, n_columns=None, learning_rate=1e-3, random_state=0
+    ).fit(subspaces[0])
+    assert len(model.loss_curve_) == model.n_iter_ == 20
     assert model.loss_curve_[-1] < model.loss_curve_[0]
 
 
@@ -153,9 +160,8 @@ def test_number_of_clusters_is_found_by_coding_length(subspaces):
     path = model.n_clusters_path_
     np.testing.assert_array_equal(path[:, 0], np.arange(1, 7))
     assert path[path[:, 1].argmin(), 0] == 3
-    length = segmentation_coding_length(
-        model.embedding_, model.labels_, distortion=model.distortion
-    )
+    rows = X / np.linalg.norm(X, axis=1, keepdims=True)
+    length = segmentation_coding_length(rows, model.labels_, distortion=0.05)
     assert path[2, 1] == pytest.approx(length, rel=1e-6)
 
 

@@ -8,7 +8,7 @@ from sklearn_whitebox.functional import coding_rate
 from sklearn_whitebox.functional._sinkhorn import sinkhorn
 from sklearn_whitebox.modules._cluster_network import ClusterNetwork
 from sklearn_whitebox.solvers import TrainSettings
-from sklearn_whitebox.solvers._cluster_count import choose_cut
+from sklearn_whitebox.solvers._cluster_count import choose_cut, leading_coordinates
 from sklearn_whitebox.solvers._rate_clustering import (
     MembershipRate,
     RateClusteringObjective,
@@ -226,3 +226,14 @@ def test_best_cut_has_the_shortest_code(rng):
     np.testing.assert_array_equal(found, labels)
     np.testing.assert_array_equal(path[:, 0], [1, 2, 3, 4])
     assert path[:, 1].argmin() == 2
+
+
+@pytest.mark.parametrize("shape", [(40, 6), (6, 40)])
+def test_leading_coordinates_keep_the_gram_matrix(rng, shape):
+    X = rng.normal(size=shape)
+    coordinates = leading_coordinates(X, 50)
+    assert coordinates.shape == (shape[0], 6)
+    np.testing.assert_allclose(coordinates @ coordinates.T, X @ X.T, atol=1e-10)
+    few = leading_coordinates(X, 2)
+    s = np.linalg.svd(X, compute_uv=False)
+    np.testing.assert_allclose(np.linalg.svd(few, compute_uv=False), s[:2])
