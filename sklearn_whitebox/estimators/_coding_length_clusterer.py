@@ -483,7 +483,7 @@ def _warn_below_noise(X, distortion, code_mean):
             f"direction, {variance:.3g} times n_features={rows.shape[1]}, so that all "
             "structure counts as noise and one cluster is left. Lower it, or set "
             "distortion='auto'.",
-            UserWarning,
+            ConvergenceWarning,
             stacklevel=4,
         )
 
