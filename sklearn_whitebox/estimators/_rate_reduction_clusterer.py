@@ -299,15 +299,20 @@ class RateReductionClusterer(
         Raises
         ------
         ValueError
-            If there are fewer samples than clusters, the work would not fit the memory
-            budget, or training diverges.
+            If there are fewer samples or anchors than clusters, the work would not fit
+            the memory budget, or training diverges.
         """
-        X = validate_array(self, X, ensure_min_samples=2, power=2)
+        X = validate_array(self, X, ensure_min_samples=2, power=1)
         n_wanted = 1 if self.n_clusters == "auto" else self.n_clusters
         if len(X) < n_wanted:
             raise ValueError(
                 f"n_clusters={self.n_clusters} must be at most the {len(X)} samples; "
                 "lower it or add samples."
+            )
+        if self.max_anchors < n_wanted:
+            raise ValueError(
+                f"max_anchors={self.max_anchors} must be at least n_clusters="
+                f"{self.n_clusters}; raise it."
             )
         hidden = self._hidden_widths()
         rows = unit_rows(X)
@@ -357,7 +362,7 @@ class RateReductionClusterer(
             floating type of `X`; zero for rows of zeros.
         """
         check_is_fitted(self)
-        rows = validate_array(self, X, reset=False, power=2)
+        rows = validate_array(self, X, reset=False, power=1)
         Z = self._features(rows).astype(rows.dtype, copy=False)
         return restore(Z, like=X, estimator=self)
 
@@ -375,7 +380,7 @@ class RateReductionClusterer(
             Clusters, int32. Rows of zeros go to the largest cluster.
         """
         check_is_fitted(self)
-        rows = validate_array(self, X, reset=False, power=2)
+        rows = validate_array(self, X, reset=False, power=1)
         Z = self._features(rows)
         labels = nearest_subspace(Z, self.bases_)
         labels[~Z.any(axis=1)] = self._largest_cluster

@@ -17,6 +17,9 @@ Array = NDArray[np.floating]
 # on the machine.
 BLOCK = 1024
 
+# Least weight of an edge; its square must not underflow.
+_FLOOR = 1e-100
+
 
 def membership_potential(
     C: Tensor, *, temperature: float, tol: float = 1e-3, max_iter: int = 200
@@ -64,8 +67,11 @@ def membership_potential(
 
 def _kernels(C: Tensor, temperature: float) -> Iterator[Tensor]:
     for start in range(0, len(C), BLOCK):
-        cosines = C[start : start + BLOCK] @ C.mT
-        yield cosines.abs_().sub_(1).div_(temperature).exp_()
+        cosines = (C[start : start + BLOCK] @ C.mT).abs_().clamp_(max=1)
+        rows = torch.arange(len(cosines), device=C.device)
+        # Rounding of a unit norm, over a small temperature, would over- or underflow.
+        cosines[rows, start + rows] = 1
+        yield cosines.sub_(1).div_(temperature).exp_()
 
 
 def cosine_neighbors(F: Tensor, n_neighbors: int) -> sparse.csr_array:
@@ -144,12 +150,12 @@ def membership_affinity(
             C[torch.from_numpy(side[piece].astype(np.int64)).to(C.device)]
             for side in (rows, columns)
         ]
-        cosines = (ends[0] * ends[1]).sum(1).abs().cpu().numpy()
+        cosines = (ends[0] * ends[1]).sum(1).abs().clamp(max=1).cpu().numpy()
         logits[piece] += (cosines - 1) / temperature
-    # Only ratios matter to a cut; a common factor keeps the weights from underflow.
+    # Only ratios matter to a cut; a common factor keeps the weights from underflow, and
+    # a floor keeps the edges.
     highest = logits.max(initial=-math.inf)
     weights = affinity.data * np.exp(logits - highest if len(logits) else logits)
-    tiny = np.finfo(np.float64).tiny ** 0.5
-    weights = np.maximum(weights, tiny)
+    weights = np.maximum(weights, _FLOOR)
     weighted = sparse.csr_array((weights, (rows, columns)), affinity.shape)
     return sparse.csr_array((weighted + weighted.T) / 2)

@@ -216,12 +216,34 @@ def test_one_cluster_and_as_many_as_samples(rng, n_clusters):
     assert len(np.unique(model.labels_)) == n_clusters
 
 
-@pytest.mark.parametrize("scale", [1e-15, 1e15])
+@pytest.mark.parametrize("scale", [1e-15, 1e30])
 def test_units_do_not_matter(subspaces, scale, dtype):
     X, y = subspaces
     model = RateReductionClusterer(3, max_iter=2, random_state=0)
     labels = model.fit_predict((X * scale).astype(dtype))
     assert clustering_accuracy(y, labels) == 1
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"temperature": 1e-9},
+        {"temperature": 1e9},
+        {"distortion": 1e-9},
+        {"distortion": 1e9},
+        {"compression_weight": 50.0},
+        {"learning_rate": 1.0},
+        {"batch_size": 2},
+        {"n_neighbors": 1000},
+        {"n_components": 1},
+    ],
+)
+@pytest.mark.filterwarnings("ignore:The affinity graph has")
+def test_extreme_settings_give_finite_features(subspaces, settings):
+    model = RateReductionClusterer(3, max_iter=2, random_state=0, **settings)
+    model.fit(subspaces[0][:60])
+    assert np.isfinite(model.embedding_).all()
+    assert model.n_clusters_ == 3
 
 
 def test_more_features_than_samples(rng):
@@ -303,6 +325,7 @@ def test_features_are_named_in_pipelines(subspaces):
     ("settings", "message"),
     [
         ({"n_clusters": 200}, "n_clusters=200 must be at most the 180 samples"),
+        ({"max_anchors": 2}, "max_anchors=2 must be at least n_clusters=3"),
         ({"hidden_layer_sizes": (0,)}, "hidden_layer_sizes="),
         ({"hidden_layer_sizes": ("a",)}, "hidden_layer_sizes="),
         ({"device": "nonsense"}, "device='nonsense'"),
