@@ -411,11 +411,6 @@ class KSubspaces(
 def _checked_weights(X, sample_weight):
     if sample_weight is None:
         return None
-    weights = _check_sample_weight(
+    return _check_sample_weight(
         as_numpy(sample_weight), X, dtype=np.float64, ensure_non_negative=True
     )
-    if not weights.any():
-        raise ValueError(
-            "sample_weight is zero for all samples; some must be positive."
-        )
-    return weights

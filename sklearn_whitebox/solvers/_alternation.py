@@ -108,7 +108,7 @@ def alternate(
         pace = curve[-1] - objective if curve else np.inf
         settled = objective <= floor or pace <= tol * objective
         settled = settled or (labels is not None and np.array_equal(labels, new_labels))
-        curve.append(min([objective, *curve[-1:]]))
+        curve.append(float(min([objective, *curve[-1:]])))
         labels = new_labels
         found = flats, dims, labels, least, second
         if callback is not None and callback(objective):
@@ -168,7 +168,9 @@ def _feed(
             break
         if bounds[k] == bounds[k + 1]:
             affine = flats.offsets is not None
-            grown = grow_flat(rows, queue.pop(0), dims[k], affine=affine, greedy=True)
+            grown = grow_flat(
+                rows, queue.pop(0), dims[k], affine=affine, greedy=True, n_rounds=0
+            )
             flats = flats.replace(k, *grown)
             continue
         offset = flats.offset(k)

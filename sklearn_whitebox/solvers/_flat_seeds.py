@@ -88,7 +88,13 @@ def draw_row(rows: Rows, values: Array, rng: np.random.Generator) -> int:
 
 
 def grow_flat(
-    rows: Rows, i: int, dim: int, *, affine: bool, greedy: bool
+    rows: Rows,
+    i: int,
+    dim: int,
+    *,
+    affine: bool,
+    greedy: bool,
+    n_rounds: int = _ROUNDS,
 ) -> tuple[Array, Array | None]:
     """Grow a subspace from one row.
 
@@ -106,6 +112,8 @@ def grow_flat(
         Whether to add, one at a time, the row with the largest share in the span of
         those before, which meets a subspace exactly if there is no noise. Else the
         subspace is fitted to the rows at the least angles, which averages noise.
+    n_rounds : int, default=2
+        Rounds of fitting again; with none, a greedy subspace holds its row exactly.
 
     Returns
     -------
@@ -132,8 +140,8 @@ def grow_flat(
     else:
         score = -away if affine else np.abs(units @ units[i])
         basis, _ = _fit(rows, _largest(score, count), dim, affine)
-    offset = None
-    for _ in range(_ROUNDS):
+    offset = rows.X[i] if affine else None
+    for _ in range(n_rounds):
         # Rows of another length say as much of a direction.
         shares = np.square(units @ basis.T).sum(axis=1)
         shares[i] = np.inf

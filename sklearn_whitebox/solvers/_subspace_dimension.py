@@ -25,9 +25,10 @@ _PATIENCE = 3
 # Share of the largest margin that makes a dimension eligible.
 _ELIGIBLE = 0.9
 
-# Exchanges in the fit of each dimension, and starts.
+# Exchanges in the fit of each dimension, starts, and starts next to the best.
 _SWAPS = 5
 _STARTS = 2
+_MORE_STARTS = 5
 
 # Rounds in which single dimensions move.
 _ROUNDS = 5
@@ -157,18 +158,27 @@ def choose_dims(
     least = 0 if affine else 1
     most = max(1, min(n_features - 1, n_rows // (2 * n_clusters)))
     fits: list[_Fit] = []
-    low = 0
-    for dim in _grid(least, most, n_features):
-        seeds = np.random.SeedSequence([seed, dim]).spawn(_STARTS)
-        dims = np.full(n_clusters, dim)
+
+    def attempt(dim: int, n_starts: int) -> _Fit:
+        seeds = np.random.SeedSequence([seed, dim, n_starts]).spawn(n_starts)
         runs = Parallel(n_jobs=n_jobs, prefer="threads")(
-            delayed(_fit)(rows, dims, affine, one) for one in seeds
+            delayed(_fit)(rows, np.full(n_clusters, dim), affine, one) for one in seeds
         )
-        fits.append(_Fit.of(rows, min(runs, key=lambda run: run.objective[-1])))
+        return _Fit.of(rows, min(runs, key=lambda run: run.objective[-1]))
+
+    grid = _grid(least, most, n_features)
+    low = 0
+    for dim in grid:
+        fits.append(attempt(dim, _STARTS))
         largest = max(fit.margin for fit in fits)
         low = 0 if fits[-1].margin >= _ELIGIBLE * largest else low + 1
         if n_features > _ALL and low >= _PATIENCE:
             break
+    place = int(np.argmin([fit.length for fit in fits]))
+    # One poor fit must not hide the right dimension next to the best so far.
+    for i in range(max(place - 1, 0), min(place + 2, len(fits))):
+        again = attempt(grid[i], _MORE_STARTS)
+        fits[i] = min(fits[i], again, key=lambda fit: fit.length)
     place = int(np.argmin([fit.length for fit in fits]))
     smaller = [fit.length for fit in fits[:place]]
     flat = _move_single(rows, fits[place], most)
@@ -176,6 +186,7 @@ def choose_dims(
     if smaller and min(smaller) - flat.length >= price:
         best = flat
     else:
+        largest = max(fit.margin for fit in fits)
         eligible = [fit for fit in fits if fit.margin >= _ELIGIBLE * largest]
         best = min(eligible, key=lambda fit: fit.length)
     return best.partition.dims, best.partition.flats
