@@ -184,7 +184,7 @@ def choose_dims(
     flat = _move_single(rows, fits[place], most)
     price = n_clusters * n_features / 2 * np.log(max(_total(rows), 2))
     if smaller and min(smaller) - flat.length >= price:
-        best = flat
+        best = _drop_single(rows, flat)
     else:
         largest = max(fit.margin for fit in fits)
         eligible = [fit for fit in fits if fit.margin >= _ELIGIBLE * largest]
@@ -235,6 +235,21 @@ def _move_single(rows: Rows, best: _Fit, most: int) -> _Fit:
         if trial.length >= best.length:
             break
         best = trial
+    return best
+
+
+def _drop_single(rows: Rows, best: _Fit) -> _Fit:
+    """Lower dimensions one at a time: a line can hide in a plane that it shares."""
+    affine = best.partition.flats.offsets is not None
+    for k in range(len(best.partition.dims)):
+        dims = best.partition.dims.copy()
+        dims[k] -= 1
+        flats = best.partition.flats
+        if dims[k] < (0 if affine else 1) or len(flats.bases[k]) <= dims[k]:
+            continue
+        lower = flats.replace(k, flats.bases[k][: dims[k]], flats.offset(k))
+        trial = _Fit.of(rows, alternate(rows, lower, dims, max_iter=100, tol=_TOL))
+        best = min(best, trial, key=lambda fit: fit.length)
     return best
 
 
