@@ -1,7 +1,11 @@
 """What a fit of RateReductionClusterer does, step by step, on plain arrays."""
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import numpy as np
 import torch
+from scipy import sparse
 from sklearn.cluster import KMeans
 
 from sklearn_whitebox._array import to_tensor
@@ -10,10 +14,12 @@ from sklearn_whitebox.estimators._network_state import arrays_of, load_arrays
 from sklearn_whitebox.modules._cluster_network import ClusterNetwork
 from sklearn_whitebox.solvers._copies import distinct_rows
 from sklearn_whitebox.solvers._graph_cut import cut_graph
+from sklearn_whitebox.solvers._membership_graph import membership_affinity
 from sklearn_whitebox.solvers._rate_clustering import (
     ridge_directions,
     train_rate_clusters,
 )
+from sklearn_whitebox.solvers._spectral import graph_components
 from sklearn_whitebox.solvers._subspaces import fit_subspaces, subspace_residuals
 
 # Rows encoded at a time; fixed, so that results do not depend on the machine.
@@ -155,19 +161,42 @@ def embed(weights, rows, device, *, with_stem=False):
         return [torch.cat(pieces) for pieces in zip(*parts, strict=True)]
 
 
-def graph_cutter(Z, affinity, components, isolated, *, distortion, seed):
-    """Prepare to cut a graph into any number of clusters.
+class MembershipGraph(NamedTuple):
+    """A graph of samples, its parts, and a way to cut it.
 
     Parameters
     ----------
-    Z : ndarray of shape (n_samples, n_features)
-        Features of the samples of the graph.
     affinity : csr_array of shape (n_samples, n_samples)
         Symmetric weights.
     components : list of ndarray
-        Connected components.
+        Connected components of two samples and more.
     isolated : ndarray
         Samples without an edge.
+    cut : callable
+        Gives labels from 0 for a number of clusters.
+    """
+
+    affinity: sparse.csr_array
+    components: list
+    isolated: np.ndarray
+    cut: Callable
+
+
+def membership_graph(F, C, features, *, temperature, n_neighbors, distortion, seed):
+    """Join neighbours, weighted by their memberships, and prepare to cut.
+
+    Parameters
+    ----------
+    F : Tensor of shape (n_samples, n_components)
+        Unit rows, whose cosines choose the neighbours.
+    C : Tensor of shape (n_samples, n_components)
+        Cluster embeddings, whose cosines make the memberships.
+    features : ndarray of shape (n_samples, n_components)
+        Features of the samples.
+    temperature : float
+        Temperature of the memberships.
+    n_neighbors : int
+        Edges of a sample.
     distortion : float
         Allowed mean squared error, for merging components by coding length.
     seed : int
@@ -175,23 +204,30 @@ def graph_cutter(Z, affinity, components, isolated, *, distortion, seed):
 
     Returns
     -------
-    cut : callable
-        Gives labels from 0 for a number of clusters.
+    graph : MembershipGraph
+        Graph and cutter.
     """
+    with torch_threads(float(len(F)) ** 2 * F.shape[1]):
+        affinity = membership_affinity(
+            F, C, temperature=temperature, n_neighbors=n_neighbors
+        )
+    components, isolated = graph_components(affinity)
 
     def assign(embedding, n_clusters):
         return KMeans(n_clusters, n_init=20, random_state=seed).fit_predict(embedding)
 
     def cut(n_clusters):
         if n_clusters == 1:
-            return np.zeros(len(Z), np.int64)
+            return np.zeros(len(features), np.int64)
+        if n_clusters >= len(features):
+            return np.arange(len(features))
         groups = list(components)
         if sum(map(len, groups)) < n_clusters:
             groups += [np.array([i]) for i in isolated]
-        work = 2.0 * len(Z) * n_clusters * (n_clusters + 3)
+        work = 2.0 * len(features) * n_clusters * (n_clusters + 3)
         with serial_blas(), serial_pools(work):
             labels = cut_graph(
-                Z,
+                features,
                 affinity,
                 groups,
                 n_clusters,
@@ -199,9 +235,9 @@ def graph_cutter(Z, affinity, components, isolated, *, distortion, seed):
                 distortion=distortion,
                 seed=seed,
             )
-            return label_the_rest(Z, labels)
+            return label_the_rest(features, labels)
 
-    return cut
+    return MembershipGraph(affinity, components, isolated, cut)
 
 
 def label_the_rest(Z, labels):

@@ -23,21 +23,20 @@ from sklearn_whitebox._array import (
 from sklearn_whitebox._compat import Interval, StrOptions
 from sklearn_whitebox._progress import Progress
 from sklearn_whitebox._random import draw_seed
-from sklearn_whitebox._threads import serial_blas, torch_threads
+from sklearn_whitebox._threads import serial_blas
 from sklearn_whitebox.estimators._base import WhiteboxEstimator, all_or_nothing
 from sklearn_whitebox.estimators._cluster_labels import number_by_appearance, unit_rows
 from sklearn_whitebox.estimators._rate_clusterer_steps import (
     distinct_directions,
     embed,
-    graph_cutter,
     make_network,
+    membership_graph,
     nearest_subspace,
     train_network,
 )
+from sklearn_whitebox.functional import rate_reduction
 from sklearn_whitebox.solvers._cluster_count import choose_cut, leading_coordinates
-from sklearn_whitebox.solvers._membership_graph import membership_affinity
 from sklearn_whitebox.solvers._rate_clustering import RateClusteringObjective
-from sklearn_whitebox.solvers._spectral import graph_components
 from sklearn_whitebox.solvers._subspaces import fit_subspaces
 from sklearn_whitebox.solvers._train import TrainSettings
 
@@ -138,6 +137,10 @@ class RateReductionClusterer(
     affinity_matrix_ : csr_array of shape (n_anchors, n_anchors)
         Graph of the anchors: neighbours in the coordinates of the start (for
         ``init="random"``, of the cluster head), weighted by their memberships.
+    keeps_start_ : bool
+        Whether the labels are those of the start, because the features have a larger
+        rate reduction under them than under those of the trained memberships. Always
+        False for ``init="random"``.
     anchor_indices_ : ndarray of shape (n_anchors,)
         Samples of the graph: all, less copies and rows of zeros, or `max_anchors` of
         them.
@@ -302,7 +305,7 @@ class RateReductionClusterer(
             If there are fewer samples or anchors than clusters, the work would not fit
             the memory budget, or training diverges.
         """
-        X = validate_array(self, X, ensure_min_samples=2, power=1)
+        X = validate_array(self, X, ensure_min_samples=2, power=2)
         n_wanted = 1 if self.n_clusters == "auto" else self.n_clusters
         if len(X) < n_wanted:
             raise ValueError(
@@ -362,7 +365,7 @@ class RateReductionClusterer(
             floating type of `X`; zero for rows of zeros.
         """
         check_is_fitted(self)
-        rows = validate_array(self, X, reset=False, power=1)
+        rows = validate_array(self, X, reset=False, power=2)
         Z = self._features(rows).astype(rows.dtype, copy=False)
         return restore(Z, like=X, estimator=self)
 
@@ -380,7 +383,7 @@ class RateReductionClusterer(
             Clusters, int32. Rows of zeros go to the largest cluster.
         """
         check_is_fitted(self)
-        rows = validate_array(self, X, reset=False, power=1)
+        rows = validate_array(self, X, reset=False, power=2)
         Z = self._features(rows)
         labels = nearest_subspace(Z, self.bases_)
         labels[~Z.any(axis=1)] = self._largest_cluster
@@ -476,47 +479,51 @@ class RateReductionClusterer(
         m = min(len(Z), self.max_anchors)
         drawn = torch.randperm(len(Z), generator=generator)[:m].sort().values
         anchors = drawn.numpy()
-        chosen = coordinates if self.init == "ridge" else C
-        device = C.device
-        with torch_threads(float(m) ** 2 * C.shape[1]):
-            affinity = membership_affinity(
-                chosen[drawn.to(device)],
-                C[drawn.to(device)],
-                temperature=self.temperature,
-                n_neighbors=self.n_neighbors,
-            )
-        components, isolated = graph_components(affinity)
-        self.affinity_matrix_ = affinity
-        self.anchor_indices_ = anchors
-        self.n_connected_components_ = len(components) + len(isolated)
+        C, coordinates = (part[drawn.to(part.device)] for part in (C, coordinates))
+        options = {
+            "temperature": self.temperature,
+            "n_neighbors": self.n_neighbors,
+            "distortion": self.distortion,
+            "seed": seed,
+        }
+        is_ridge = self.init == "ridge"
+        features = Z[anchors]
+        graph = membership_graph(coordinates if is_ridge else C, C, features, **options)
         self.n_clusters_path_ = np.empty((0, 2))
-        cut = graph_cutter(
-            Z[anchors],
-            affinity,
-            components,
-            isolated,
-            distortion=self.distortion,
-            seed=seed,
-        )
         if self.n_clusters == "auto":
-            candidates = range(1, min(self.max_clusters, m) + 1)
-            with serial_blas():
-                coded = leading_coordinates(rows[anchors], _CODED_COORDINATES)
-            found, self.n_clusters_path_ = choose_cut(
-                coded, cut, candidates, distortion=_CODED_DISTORTION
-            )
-            self._report_end(found)
-        elif m <= self.n_clusters:
-            found = np.arange(m)
+            found = self._count(rows[anchors], graph)
         else:
-            self._report_disconnection(components)
-            found = cut(self.n_clusters)
+            found = graph.cut(self.n_clusters)
+        self.keeps_start_ = False
+        if is_ridge and self.n_iter_:
+            start = membership_graph(coordinates, coordinates, features, **options)
+            rival = start.cut(len(np.unique(found)))
+            if self._gain(features, rival) > self._gain(features, found):
+                graph, found, self.keeps_start_ = start, rival, True
+        if self.n_clusters != "auto":
+            self._report_disconnection(graph.components)
+        self.affinity_matrix_ = graph.affinity
+        self.anchor_indices_ = anchors
+        self.n_connected_components_ = len(graph.components) + len(graph.isolated)
         if m == len(Z):
             return found
-        bases = fit_subspaces(Z[anchors], found, found.max() + 1)
+        bases = fit_subspaces(features, found, found.max() + 1)
         labels = nearest_subspace(Z, bases)
         labels[anchors] = found
         return labels
+
+    def _count(self, rows, graph):
+        candidates = range(1, min(self.max_clusters, len(rows)) + 1)
+        with serial_blas():
+            coded = leading_coordinates(rows, _CODED_COORDINATES)
+        found, self.n_clusters_path_ = choose_cut(
+            coded, graph.cut, candidates, distortion=_CODED_DISTORTION
+        )
+        self._report_end(found)
+        return found
+
+    def _gain(self, Z, labels):
+        return rate_reduction(Z.astype(np.float64), labels, distortion=self.distortion)
 
     @staticmethod
     def _label_samples(labels, position):

@@ -90,7 +90,7 @@ def sinkhorn(
 def sinkhorn_potentials(
     logits: Tensor, *, tol: float = 1e-3, max_iter: int = 1000
 ) -> tuple[Tensor, Tensor]:
-    r"""Logarithms of the scalings that make :math:`e^{L}` doubly stochastic.
+    r"""Find the logarithms of scalings that make :math:`e^{L}` doubly stochastic.
 
     Parameters
     ----------

@@ -292,7 +292,7 @@ def ridge_directions(X: Tensor, n_components: int, *, ridge: float = 0.5) -> Ten
     n_components : int
         Leading principal directions kept.
     ridge : float, default=0.5
-        λ in units of the mean eigenvalue of :math:`X^\top X`.
+        Penalty λ in units of the mean eigenvalue of :math:`X^\top X`.
 
     Returns
     -------
