@@ -176,7 +176,7 @@ class CodingLengthClassifier(ClassifierMixin, WhiteboxEstimator):
         return self._learn(X, y, sample_weight, classes=known, first=first)
 
     def _learn(self, X, y, sample_weight, *, classes, first):
-        X, y = validate_array(self, X, y, reset=first)
+        X, y = validate_array(self, X, y, reset=first, power=2)
         check_classification_targets(y)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(
@@ -263,7 +263,7 @@ class CodingLengthClassifier(ClassifierMixin, WhiteboxEstimator):
 
     def _scores(self, X):
         check_is_fitted(self)
-        X = validate_array(self, X, reset=False)
+        X = validate_array(self, X, reset=False, power=2)
         with serial_blas():
             increments = [
                 ClassCoder(X, *moments, **self._options()).increments(self.distortion_)

@@ -28,7 +28,11 @@ from sklearn_whitebox.solvers._graph_coding import (
     agglomerate_along_graph,
     cheapest_partners,
 )
-from sklearn_whitebox.solvers._incremental_coding import ClassCoder, class_moments
+from sklearn_whitebox.solvers._incremental_coding import (
+    ClassCoder,
+    class_moments,
+    principal_basis,
+)
 
 logger = logging.getLogger("sklearn_whitebox")
 
@@ -237,7 +241,7 @@ class CodingLengthClusterer(
             costs of all pairs would not fit the memory budget, or the connectivity has
             another shape.
         """
-        X = validate_array(self, X, ensure_min_samples=2)
+        X = validate_array(self, X, ensure_min_samples=2, power=2)
         self._check_sizes(X)
         graph = self._graph(X)
         progress = Progress(self, 3, X)
@@ -256,7 +260,8 @@ class CodingLengthClusterer(
                 for k in range(n_clusters)
             ]
             bases = [
-                _principal_basis(*m, self.code_mean).astype(X.dtype) for m in moments
+                principal_basis(*m, code_mean=code_mean).astype(X.dtype)
+                for m in moments
             ]
         progress(2)
         progress.close()
@@ -297,7 +302,7 @@ class CodingLengthClusterer(
         """
         check_is_fitted(self)
         original = X
-        X = validate_array(self, X, reset=False)
+        X = validate_array(self, X, reset=False, power=2)
         lengths = self._increments(X).astype(X.dtype)
         return restore(lengths, like=original, estimator=self)
 
@@ -318,7 +323,7 @@ class CodingLengthClusterer(
         """
         check_is_fitted(self)
         original = X
-        X = validate_array(self, X, reset=False)
+        X = validate_array(self, X, reset=False, power=2)
         lengths = self._increments(X)
         labels = np.argmin(lengths, axis=1)
         if self.min_cluster_size > 1:
@@ -422,7 +427,7 @@ class CodingLengthClusterer(
 
     def _cut(self, tree):
         """Return the number of steps after which the clusters are taken."""
-        counts = _large_clusters(tree, self.min_cluster_size)
+        counts = tree.count_large(self.min_cluster_size)
         if self.n_clusters is None:
             n_merges = tree.best_step()
             if counts[n_merges] == 0:
@@ -461,16 +466,6 @@ class CodingLengthClusterer(
         return tags
 
 
-def _large_clusters(tree, min_size):
-    """Count the clusters of at least some size before the first step and after each."""
-    sizes = np.concatenate([np.ones(tree.n_leaves, np.int64), tree.sizes()])
-    large = sizes >= min_size
-    change = large[tree.n_leaves :].astype(np.int64)
-    change -= large[tree.children].sum(axis=1)
-    start = tree.n_leaves if min_size == 1 else 0
-    return start + np.concatenate([[0], np.cumsum(change)])
-
-
 def _warn_below_noise(X, distortion, code_mean):
     rows = X.astype(np.float64)
     if code_mean:
@@ -486,28 +481,3 @@ def _warn_below_noise(X, distortion, code_mean):
             ConvergenceWarning,
             stacklevel=4,
         )
-
-
-def _principal_basis(count, mean, factor, code_mean):
-    """Directions of a cluster that its samples tell from noise, by falling variance."""
-    n_features = len(mean)
-    squares = np.einsum("ij,ij->i", factor, factor)
-    order = np.argsort(-squares, kind="stable")
-    order = order[squares[order] > 1e-12 * squares.max(initial=0)]
-    variances = np.zeros(n_features)
-    variances[: len(order)] = squares[order] / count
-    total = variances.sum()
-    freedom = count - 1 if code_mean else count
-    limit = int(min(len(order), n_features - 1, freedom))
-    if limit < 1 or not total > 0:
-        return np.empty((0, n_features))
-    dims = np.arange(limit + 1)
-    kept = np.concatenate([[0.0], np.cumsum(variances[:limit])])
-    logs = np.concatenate([[0.0], np.cumsum(np.log(variances[:limit]))])
-    # The floor is what rounding leaves of exact subspaces.
-    noise = np.maximum((total - kept) / (n_features - dims), 1e-12 * total)
-    fit = count / 2 * (logs + (n_features - dims) * np.log(noise))
-    n_parameters = dims * n_features - dims * (dims - 1) / 2 + 1
-    dim = int(np.argmin(fit + n_parameters / 2 * np.log(count)))
-    chosen = factor[order[:dim]]
-    return chosen / np.sqrt(squares[order[:dim]])[:, None]

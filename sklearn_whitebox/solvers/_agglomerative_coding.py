@@ -84,6 +84,16 @@ class MergeTree:
             sizes[self.n_leaves + t] = sizes[a] + sizes[b]
         return sizes[self.n_leaves :]
 
+    def count_large(self, min_size: int) -> Indices:
+        """Count clusters of some size, before the first step and after each."""
+        sizes = np.concatenate([np.ones(self.n_leaves, np.int64), self.sizes()])
+        large = sizes >= min_size
+        change = large[self.n_leaves :].astype(np.int64)
+        change -= large[self.children].sum(axis=1)
+        start = self.n_leaves if min_size == 1 else 0
+        counts: Indices = start + np.concatenate([[0], np.cumsum(change)])
+        return counts
+
     def heights(self) -> tuple[Array, float]:
         """Return non-negative heights that rise along the tree, for dendrograms.
 

@@ -72,6 +72,53 @@ def add_moments(
     return total, mean, _orthogonal_factor(np.concatenate(rows))
 
 
+def principal_basis(
+    count: float, mean: Array, factor: Array, *, code_mean: bool = False
+) -> Array:
+    """Find the directions of a class that its samples tell from noise.
+
+    Their number is the one that the Bayesian information criterion gives a Gaussian
+    whose other directions all have one variance.
+
+    Parameters
+    ----------
+    count : float
+        Samples of the class.
+    mean : ndarray of shape (n_features,)
+        Their mean.
+    factor : ndarray of shape (rank, n_features)
+        Orthogonal rows, the scatter of the class.
+    code_mean : bool, default=False
+        Whether the scatter is that around the mean.
+
+    Returns
+    -------
+    basis : ndarray of shape (dim, n_features)
+        Orthonormal rows, in the order of falling variance; less than all of space.
+    """
+    n_features = len(mean)
+    squares = np.einsum("ij,ij->i", factor, factor)
+    order = np.argsort(-squares, kind="stable")
+    order = order[squares[order] > 1e-12 * squares.max(initial=0)]
+    variances = np.zeros(n_features)
+    variances[: len(order)] = squares[order] / count
+    total = variances.sum()
+    freedom = count - 1 if code_mean else count
+    limit = int(min(len(order), n_features - 1, freedom))
+    if limit < 1 or not total > 0:
+        return np.empty((0, n_features))
+    dims = np.arange(limit + 1)
+    kept = np.concatenate([[0.0], np.cumsum(variances[:limit])])
+    logs = np.concatenate([[0.0], np.cumsum(np.log(variances[:limit]))])
+    # The floor is what rounding leaves of exact subspaces.
+    noise = np.maximum((total - kept) / (n_features - dims), 1e-12 * total)
+    fit = count / 2 * (logs + (n_features - dims) * np.log(noise))
+    n_parameters = dims * n_features - dims * (dims - 1) / 2 + 1
+    dim = int(np.argmin(fit + n_parameters / 2 * np.log(count)))
+    basis: Array = factor[order[:dim]] / np.sqrt(squares[order[:dim]])[:, None]
+    return basis
+
+
 def _orthogonal_factor(rows: Array) -> Array:
     n_rows, n_features = rows.shape
     if n_rows == 0:
