@@ -45,6 +45,7 @@ def choose_cut(
     candidates: Iterable[int],
     *,
     distortion: float,
+    code_mean: bool = False,
 ) -> tuple[Indices, Array]:
     """Cut into each number of clusters and keep the cut with the shortest code.
 
@@ -58,6 +59,8 @@ def choose_cut(
         Numbers to try.
     distortion : float
         Allowed mean squared error per sample of the code.
+    code_mean : bool, default=False
+        Code the mean of each cluster apart.
 
     Returns
     -------
@@ -79,7 +82,7 @@ def choose_cut(
         labels = cut(n_clusters)
         inside = labels >= 0
         length = segmentation_coding_length(
-            wide[inside], labels[inside], distortion=distortion
+            wide[inside], labels[inside], distortion=distortion, code_mean=code_mean
         )
         path.append((n_clusters, length))
         if length < shortest:

@@ -6,12 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from sklearn_whitebox.solvers._spectral import spectral_embedding
+from sklearn_whitebox.solvers._spectral import SpectralPairs, spectral_embedding
 from sklearn_whitebox.solvers._subspaces import merge_by_coding_length
 
 Array = NDArray[np.floating]
 Indices = NDArray[np.int64]
-Assign = Callable[[Array, int], Indices]
+Assign = Callable[..., Indices]
 
 # A component below this share of the mean cluster is debris of the graph rather than
 # a cluster.
@@ -27,6 +27,8 @@ def cut_graph(
     assign: Assign,
     distortion: float,
     seed: int = 0,
+    weights: Array | None = None,
+    pairs: SpectralPairs | None = None,
 ) -> Indices:
     """Label the samples of a graph by its components and spectral embedding.
 
@@ -45,18 +47,29 @@ def cut_graph(
     n_clusters : int
         Clusters wanted.
     assign : callable
-        Called with an embedding and a number of clusters, returns labels from 0.
+        Called with an embedding and a number of clusters, and with weights if there are
+        any, returns labels from 0.
     distortion : float
         Allowed mean squared error per sample, for merging.
     seed : int, default=0
         Seed of the eigensolver.
+    weights : ndarray of shape (n_samples,), default=None
+        Weights of the samples, for `assign`.
+    pairs : SpectralPairs, default=None
+        Eigenpairs of the graph, if known; enough of them for `n_clusters`.
 
     Returns
     -------
     labels : ndarray of shape (n_samples,)
         From 0; -1 for samples outside the groups and for debris.
     """
-    labels = np.full(len(X), -1)
+
+    def assigned(embedding: Array, members: Indices, n_parts: int) -> Indices:
+        if weights is None:
+            return assign(embedding[members], n_parts)
+        return assign(embedding[members], n_parts, weights[members])
+
+    labels = np.full(len(affinity.indptr) - 1, -1)
     alone = any(len(group) < 2 for group in groups)
     if len(groups) == n_clusters or (alone and len(groups) < n_clusters):
         for k, group in enumerate(groups):
@@ -66,9 +79,9 @@ def cut_graph(
         if groups:
             inside = np.concatenate(groups)
             embedding, _ = spectral_embedding(
-                affinity, n_clusters, components=groups, seed=seed
+                affinity, n_clusters, components=groups, seed=seed, pairs=pairs
             )
-            labels[inside] = assign(embedding[inside], n_clusters)
+            labels[inside] = assigned(embedding, inside, n_clusters)
         return labels
     smallest = _DEBRIS * sum(map(len, groups)) / n_clusters
     large = [group for group in groups if len(group) >= smallest]
@@ -83,7 +96,7 @@ def cut_graph(
             embedding, _ = spectral_embedding(
                 affinity, share, components=[group], seed=seed
             )
-            labels[group] += assign(embedding[group], share)
+            labels[group] += assigned(embedding, group, share)
         n_parts = int(labels.max()) + 1
     return merge_by_coding_length(X, labels, n_clusters, distortion=distortion)
 

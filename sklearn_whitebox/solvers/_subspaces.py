@@ -55,9 +55,36 @@ def fit_subspaces(
 
 
 def _principal_directions(rows: Array, dim: int | None, energy: float) -> Array:
+    return leading_directions(*_spectrum(rows), dim=dim, energy=energy)
+
+
+def principal_spectra(
+    X: Array, labels: Indices, n_clusters: int
+) -> list[tuple[Array, Array]]:
+    """Decompose the rows of each cluster.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        Rows.
+    labels : ndarray of shape (n_samples,)
+        Cluster of each row.
+    n_clusters : int
+        Number of clusters.
+
+    Returns
+    -------
+    spectra : list of (ndarray, ndarray)
+        Squared singular values in falling order, float64, and right singular vectors
+        as rows, in the dtype of `X`.
+    """
+    return [_spectrum(X[labels == k]) for k in range(n_clusters)]
+
+
+def _spectrum(rows: Array) -> tuple[Array, Array]:
     n_rows, n_features = rows.shape
     if n_rows == 0:
-        return np.empty((0, n_features), rows.dtype)
+        return np.empty(0), np.empty((0, n_features), rows.dtype)
     wide = rows.astype(np.float64)
     if n_rows > n_features:
         squares, vectors = np.linalg.eigh(wide.T @ wide)
@@ -65,14 +92,39 @@ def _principal_directions(rows: Array, dim: int | None, energy: float) -> Array:
     else:
         _, values, directions = np.linalg.svd(wide, full_matrices=False)
         squares = values**2
-    squares = np.maximum(squares, 0)
+    return np.maximum(squares, 0), directions.astype(rows.dtype)
+
+
+def leading_directions(
+    squares: Array, directions: Array, *, dim: int | None, energy: float
+) -> Array:
+    """Keep the directions that hold enough of the squared norm.
+
+    Parameters
+    ----------
+    squares : ndarray of shape (n_directions,)
+        Squared singular values in falling order.
+    directions : ndarray of shape (n_directions, n_features)
+        Orthonormal rows.
+    dim : int or None
+        Number of directions, lowered to the rank.
+    energy : float
+        Share of the squared norm that is kept if `dim` is None; one direction of space
+        always stays free, since a subspace that is all of space fits every row.
+
+    Returns
+    -------
+    basis : ndarray of shape (n_kept, n_features)
+        The first of them.
+    """
+    if len(squares) == 0:
+        return directions
     rank = int((squares > 1e-12 * squares[0]).sum()) if squares[0] > 0 else 0
     if dim is None:
         share = np.cumsum(squares) / max(squares.sum(), np.finfo(np.float64).tiny)
-        # One dimension stays free: a subspace that is all of space fits every row.
-        limit = max(1, n_features - 1)
+        limit = max(1, directions.shape[1] - 1)
         dim = min(limit, int(np.searchsorted(share, energy)) + 1)
-    return np.ascontiguousarray(directions[: min(dim, rank)], dtype=rows.dtype)
+    return np.ascontiguousarray(directions[: min(dim, rank)])
 
 
 def subspace_residuals(X: Array, bases: list[Array]) -> Array:

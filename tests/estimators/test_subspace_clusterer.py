@@ -1,3 +1,4 @@
+import dataclasses
 import logging
 import pickle
 
@@ -16,11 +17,12 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from sklearn_whitebox import SubspaceClusterer
 from sklearn_whitebox.datasets import make_union_of_subspaces
-from sklearn_whitebox.estimators import _subspace_clusterer
+from sklearn_whitebox.estimators import _subspace_labels
 from sklearn_whitebox.metrics import clustering_accuracy
-from sklearn_whitebox.solvers import _omp, _self_expression
+from sklearn_whitebox.solvers import _graph_choice, self_express
 
-METHODS = ["elastic_net", "omp"]
+METHODS = ["auto", "elastic_net", "omp", "ridge"]
+ALL_METHODS = [*METHODS, "lasso", "low_rank", "neighbors", "thresholding"]
 
 
 @pytest.fixture
@@ -30,7 +32,7 @@ def union():
     )
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ALL_METHODS)
 @pytest.mark.parametrize("assign_labels", ["kmeans", "cluster_qr"])
 def test_independent_subspaces_are_found(method, assign_labels, global_random_seed):
     X, y = make_union_of_subspaces(
@@ -39,7 +41,9 @@ def test_independent_subspaces_are_found(method, assign_labels, global_random_se
     clusterer = SubspaceClusterer(
         3, method=method, assign_labels=assign_labels, random_state=0
     ).fit(X)
-    assert clustering_accuracy(y, clusterer.labels_) == 1
+    # Near neighbours may be a matter of chance where subspaces come close.
+    least = 0.99 if method == "neighbors" else 1
+    assert clustering_accuracy(y, clusterer.labels_) >= least
     assert_array_equal(clusterer.subspace_dims_, [4, 4, 4])
     baseline = KMeans(3, random_state=0).fit_predict(X)
     assert clustering_accuracy(y, baseline) < 0.7
@@ -57,8 +61,9 @@ def test_noisy_union_is_found(method):
 @pytest.mark.parametrize(
     ("options", "least"),
     [
-        ({}, 0.82),
-        ({"gamma": 500, "l1_ratio": 1.0, "shared_neighbors": 0}, 0.82),
+        ({}, 0.95),
+        ({"method": "elastic_net"}, 0.82),
+        ({"method": "lasso", "gamma": 500, "shared_neighbors": 0}, 0.95),
         ({"method": "omp"}, 0.6),
         (
             {
@@ -106,7 +111,7 @@ def test_digits_are_clustered_better_than_by_k_means():
     assert clustering_accuracy(y, baseline) < 0.85
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ["elastic_net", "omp"])
 def test_affine_subspaces_are_found(method):
     rng = np.random.default_rng(0)
     y = np.repeat([0, 1], 60)
@@ -126,8 +131,9 @@ def test_affine_clusters_do_not_move_with_the_data():
     clusterer = SubspaceClusterer(2, affine=True, random_state=0).fit(X)
     moved = clone(clusterer).fit(X + 5.0)
     assert clustering_accuracy(y, clusterer.labels_) == 1
-    assert_array_equal(moved.labels_, clusterer.labels_)
-    assert_allclose(moved.transform(X + 5.0), clusterer.transform(X), atol=1e-6)
+    assert same_clusters(moved.labels_, clusterer.labels_)
+    distances = np.sort(clusterer.transform(X), axis=1)
+    assert_allclose(np.sort(moved.transform(X + 5.0), axis=1), distances, atol=1e-6)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -137,20 +143,18 @@ def test_labels_follow_permutations_rotations_signs_and_scales(union, method, rn
     labels = clusterer.fit_predict(X)
     rotation = np.linalg.qr(rng.normal(size=(30, 30)))[0]
     scales = rng.choice([-1, 1], len(X)) * rng.uniform(0.1, 10, len(X))
-    assert_array_equal(clusterer.fit_predict(X @ rotation), labels)
-    assert_array_equal(clusterer.fit_predict(X * scales[:, None]), labels)
+    assert same_clusters(clusterer.fit_predict(X @ rotation), labels)
+    assert same_clusters(clusterer.fit_predict(X * scales[:, None]), labels)
+    # The order of the rows changes nothing, not even the names.
     order = rng.permutation(len(X))
-    moved = clusterer.fit_predict(X[order])
-    assert clustering_accuracy(labels[order], moved) == 1
+    assert_array_equal(clusterer.fit_predict(X[order]), labels[order])
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_result_does_not_depend_on_threads(union, method, monkeypatch):
-    X, _ = union
-    monkeypatch.setattr(_self_expression, "_BLOCK_BYTES", 2**16)
-    monkeypatch.setattr(_omp, "_BLOCK_BYTES", 2**16)
-    assert _self_expression._block_size(len(X), X.itemsize) < len(X) / 2
-    assert len(_omp._row_blocks(X, len(X), 5, has_gram=True)) > 2
+def test_result_does_not_depend_on_threads(method):
+    X, _ = make_union_of_subspaces(
+        1100, 30, n_subspaces=3, subspace_dim=4, noise=0.02, random_state=0
+    )
     one = SubspaceClusterer(3, method=method, n_jobs=1, random_state=0).fit(X)
     two = SubspaceClusterer(3, method=method, n_jobs=2, random_state=0).fit(X)
     assert_array_equal(one.labels_, two.labels_)
@@ -164,15 +168,15 @@ def test_small_work_runs_on_one_thread_and_gives_it_back(union, monkeypatch):
     seen = []
 
     class Spy(KMeans):
-        def fit_predict(self, X):
+        def fit(self, X, *args, **options):
             seen.append((torch.get_num_threads(), openmp_threads()))
-            return super().fit_predict(X)
+            return super().fit(X, *args, **options)
 
     def openmp_threads():
         pools = threadpool_info()
         return {p["num_threads"] for p in pools if p["user_api"] == "openmp"}
 
-    monkeypatch.setattr(_subspace_clusterer, "KMeans", Spy)
+    monkeypatch.setattr(_subspace_labels, "KMeans", Spy)
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
@@ -182,7 +186,7 @@ def test_small_work_runs_on_one_thread_and_gives_it_back(union, monkeypatch):
             assert openmp_threads() == {2}
     finally:
         torch.set_num_threads(before)
-    assert seen == [(1, {1})]
+    assert set(map(str, seen)) == {"(1, {1})"}
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -195,6 +199,10 @@ def test_prediction_agrees_with_the_fit_and_extends_it(method):
     assert distances.shape == (200, 4)
     assert_allclose(distances.min(1), 0, atol=1e-7)
     assert_array_equal(distances.argmin(1), clusterer.predict(X[200:]))
+
+
+def same_clusters(one, other):
+    return clustering_accuracy(one, other) == 1
 
 
 def disconnected(n_groups=30):
@@ -256,7 +264,7 @@ def test_debris_does_not_displace_the_clusters():
 def test_as_many_components_as_clusters_are_the_clusters():
     X = disconnected(4)
     labels = SubspaceClusterer(4, random_state=0).fit_predict(X)
-    assert_array_equal(labels, np.repeat(np.arange(4), 4))
+    assert same_clusters(labels, np.repeat(np.arange(4), 4))
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -280,7 +288,7 @@ def test_fewer_distinct_samples_than_clusters_give_fewer_clusters():
     with pytest.warns(ConvergenceWarning, match="Only 2 of n_clusters=3"):
         clusterer.fit(X)
     assert clusterer.n_clusters_ == 2
-    assert_array_equal(clusterer.labels_, [0] * 5 + [1] * 5)
+    assert same_clusters(clusterer.labels_, [0] * 5 + [1] * 5)
 
 
 @pytest.mark.parametrize("options", [{}, {"normalize": False}, {"affine": True}])
@@ -288,9 +296,9 @@ def test_unit_of_the_data_does_not_matter(union, options):
     X, _ = union
     clusterer = SubspaceClusterer(3, random_state=0, **options)
     labels = clusterer.fit_predict(X)
-    assert_array_equal(clusterer.fit_predict(1e-150 * X), labels)
-    assert_array_equal(clusterer.predict(1e-150 * X), labels)
-    assert_array_equal(clusterer.fit_predict(1e60 * X), labels)
+    assert same_clusters(clusterer.fit_predict(1e-150 * X), labels)
+    assert same_clusters(clusterer.predict(1e-150 * X), labels)
+    assert same_clusters(clusterer.fit_predict(1e60 * X), labels)
 
 
 def test_one_cluster_holds_everything(union):
@@ -344,7 +352,8 @@ def test_names_and_pipelines_work(union):
     [
         ({"gamma": 1.0}, "gamma"),
         ({"l1_ratio": 0.0}, "l1_ratio"),
-        ({"method": "lasso"}, "method"),
+        ({"method": "sparse"}, "method"),
+        ({"n_anchors": 5}, "n_anchors=5 should be >= n_clusters=8"),
         ({"n_clusters": 181}, "n_samples=180 should be >= n_clusters=181"),
     ],
 )
@@ -357,8 +366,8 @@ def test_blocks_of_the_threads_count_in_the_memory_budget():
     X, _ = make_union_of_subspaces(1000, 20, n_subspaces=2, random_state=0)
     with sklearn.config_context(working_memory=1):
         with pytest.raises(ValueError, match="budget"):
-            SubspaceClusterer(2, n_jobs=8).fit(X)
-        SubspaceClusterer(2, n_jobs=1, random_state=0).fit(X)
+            SubspaceClusterer(2, method="elastic_net", n_jobs=8).fit(X)
+        SubspaceClusterer(2, method="omp", n_jobs=1, random_state=0).fit(X)
 
 
 def test_work_beyond_the_memory_budget_is_refused_beforehand(rng):
@@ -370,21 +379,18 @@ def test_work_beyond_the_memory_budget_is_refused_beforehand(rng):
         SubspaceClusterer(3).fit(X)
 
 
-@pytest.mark.filterwarnings("ignore:The affinity graph:UserWarning")
 def test_lack_of_convergence_is_reported(union, monkeypatch):
-    monkeypatch.setattr(_self_expression, "_SUPPORT_SIZE", 2)
-    original = _self_expression.elastic_net_self_expression
-
     def impatient(X, **options):
-        return original(X, **{**options, "max_iter": 1})
+        result = self_express(X, **options)
+        return dataclasses.replace(result, converged=False, gap=0.5)
 
-    monkeypatch.setattr(_self_expression, "elastic_net_self_expression", impatient)
-    with pytest.warns(ConvergenceWarning, match="lower gamma"):
-        SubspaceClusterer(3, random_state=0).fit(union[0])
+    monkeypatch.setattr(_graph_choice, "self_express", impatient)
+    with pytest.warns(ConvergenceWarning, match=r"violates .* 5.0e-01.*lower gamma"):
+        SubspaceClusterer(3, method="elastic_net", random_state=0).fit(union[0])
 
 
 def test_verbose_reports_the_stages(union, caplog):
     with caplog.at_level(logging.INFO, logger="sklearn_whitebox"):
         SubspaceClusterer(3, verbose=1, random_state=0).fit(union[0])
-    assert "codes of" in caplog.text
-    assert "graph of" in caplog.text
+    assert "neighbor_overlap" in caplog.text
+    assert "edges in 3 parts" in caplog.text
