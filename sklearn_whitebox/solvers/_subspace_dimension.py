@@ -8,13 +8,16 @@ from numpy.typing import NDArray
 
 from sklearn_whitebox.solvers._alternation import Partition, alternate, exchange
 from sklearn_whitebox.solvers._flat_seeds import seed_flats
-from sklearn_whitebox.solvers._flats import Flats, Rows
+from sklearn_whitebox.solvers._flats import Flats, Rows, fit_flat
 
 Array = NDArray[np.floating]
 Indices = NDArray[np.int64]
 
 # Rows on which dimensions are compared.
 _MAX_ROWS = 4_000
+
+# Leading principal coordinates in which they are compared.
+_MAX_COORDINATES = 200
 
 # Up to so many features each dimension is tried; beyond, dimensions grow by a quarter,
 # and the search ends after so many in a row that leave the margin low.
@@ -135,7 +138,8 @@ def choose_dims(
     Parameters
     ----------
     rows : Rows
-        Rows, of which the first 4,000 are used.
+        Rows, of which the first 4,000 are used, in their 200 leading principal
+        coordinates.
     n_clusters : int
         Number of subspaces.
     affine : bool
@@ -153,7 +157,7 @@ def choose_dims(
     flats : Flats
         Subspaces of these dimensions to start from.
     """
-    rows = rows.first(_MAX_ROWS)
+    rows, directions = _leading_coordinates(rows.first(_MAX_ROWS))
     n_rows, n_features = rows.X.shape
     least = 0 if affine else 1
     most = max(1, min(n_features - 1, n_rows // (2 * n_clusters)))
@@ -189,7 +193,19 @@ def choose_dims(
         largest = max(fit.margin for fit in fits)
         eligible = [fit for fit in fits if fit.margin >= _ELIGIBLE * largest]
         best = min(eligible, key=lambda fit: fit.length)
-    return best.partition.dims, best.partition.flats
+    flats = best.partition.flats
+    if directions is not None:
+        bases: list[Array] = [basis @ directions for basis in flats.bases]
+        offsets = None if flats.offsets is None else flats.offsets @ directions
+        flats = Flats(bases, offsets)
+    return best.partition.dims, flats
+
+
+def _leading_coordinates(rows: Rows) -> tuple[Rows, Array | None]:
+    if min(rows.X.shape) <= _MAX_COORDINATES:
+        return rows, None
+    directions, _ = fit_flat(rows.X, rows.weights, _MAX_COORDINATES, affine=False)
+    return Rows.of(rows.X @ directions.T, rows.weights), directions
 
 
 def _total(rows: Rows) -> float:
