@@ -73,7 +73,7 @@ def rounded_products(X: Array, *, n_jobs: int | None = None) -> Rounded:
     def fill(start: int) -> None:
         for first in range(start, n_samples, _TILE):
             products = rows[start : start + _TILE] @ rows[first : first + _TILE].T
-            _round(products, start, first, rounded)
+            round_tile(products, start, first, rounded)
 
     with serial_blas():
         Parallel(n_jobs=n_jobs, prefer="threads", batch_size=1)(
@@ -157,7 +157,7 @@ def screened_pursuit(
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _round(
+def round_tile(
     products: Array, first_row: int, first_column: int, rounded: Rounded
 ) -> None:
     """Write a tile and its mirror image."""

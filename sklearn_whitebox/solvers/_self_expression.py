@@ -120,7 +120,7 @@ def self_express(
     if sparse.issparse(X):
         X = _dense_if_possible(sparse.csr_array(X), method)
     first, inverse, signs = distinct_rows(X)
-    distinct = X[first] if sparse.issparse(X) else np.ascontiguousarray(X[first])
+    distinct = X if len(first) == X.shape[0] else X[first]
     if method == "omp":
         codes = disjoint_pursuits(
             distinct,

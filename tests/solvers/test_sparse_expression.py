@@ -13,8 +13,10 @@ def rows(rng):
     return X / np.linalg.norm(X, axis=1, keepdims=True)
 
 
-@pytest.fixture
-def no_dense_rows(monkeypatch):
+@pytest.fixture(params=["few rows", "many rows"])
+def no_dense_rows(monkeypatch, request):
+    fits = request.param == "few rows"
+    monkeypatch.setattr(_sparse_expression, "can_round", lambda n_samples: fits)
     monkeypatch.setattr(_sparse_expression, "_DENSE_BYTES", 0)
     monkeypatch.setattr(_sparse_expression, "_BLOCK_BYTES", 90 * 8 * 16)
 
