@@ -47,7 +47,13 @@ class DistortionPath(NamedTuple):
     fragment_size: Indices
 
     def best(self) -> int:
-        """Return the position of the shortest description."""
+        """Find the shortest description.
+
+        Returns
+        -------
+        position : int
+            Its place.
+        """
         return int(np.argmin(self.description_length))
 
 

@@ -185,7 +185,18 @@ class ClassCoder:
         self.total = total
 
     def length(self, distortion: float) -> float:
-        """Return the coding length of the class as it is, in nats."""
+        """Measure the class as it is.
+
+        Parameters
+        ----------
+        distortion : float
+            Allowed mean squared error per sample.
+
+        Returns
+        -------
+        length : float
+            Coding length in nats, without labels.
+        """
         if self.count <= 0:
             return 0.0
         scale = self.dim / (self.count * distortion)
@@ -196,7 +207,18 @@ class ClassCoder:
         return length
 
     def increments(self, distortion: float) -> Array:
-        """Return by how much each sample, added alone, lengthens the code, in nats."""
+        """Measure by how much each sample, added alone, lengthens the code.
+
+        Parameters
+        ----------
+        distortion : float
+            Allowed mean squared error per sample.
+
+        Returns
+        -------
+        lengths : ndarray of shape (n_samples,)
+            In nats, without labels.
+        """
         count = self.count + 1
         scale = self.dim / (count * distortion)
         gain = scale * self.count / count if self.code_mean else scale
@@ -208,7 +230,7 @@ class ClassCoder:
         return lengths - self.length(distortion)
 
     def decrements(self, distortion: float, amount: Array) -> Array:
-        """Return by how much taking out each sample shortens the code, in nats.
+        """Measure by how much taking out each sample shortens the code.
 
         Parameters
         ----------
@@ -221,7 +243,7 @@ class ClassCoder:
         Returns
         -------
         lengths : ndarray of shape (n_samples,)
-            Non-negative but for rounding.
+            In nats.
         """
         lengths = np.full(len(self.squares), self.length(distortion))
         left = self.count - amount

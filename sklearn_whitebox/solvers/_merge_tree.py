@@ -44,13 +44,30 @@ class MergeTree:
         return lengths
 
     def best_step(self) -> int:
-        """Return the number of steps until the first that lengthens the code."""
+        """Find where the code is no longer shortened.
+
+        Returns
+        -------
+        n_merges : int
+            Steps before the first that is not forced and lengthens the code.
+        """
         costs = self.costs[: self.n_allowed]
         worse = self.n_forced + np.flatnonzero(costs[self.n_forced :] >= 0)
         return int(worse[0]) if len(worse) else len(costs)
 
     def labels(self, n_merges: int) -> Indices:
-        """Return the clusters of the leaves after some steps, by first appearance."""
+        """Name the clusters of the leaves after some steps.
+
+        Parameters
+        ----------
+        n_merges : int
+            Steps made.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_leaves,)
+            Numbered by first appearance.
+        """
         parent = np.arange(self.n_leaves + n_merges)
         for t in range(n_merges):
             parent[self.children[t]] = self.n_leaves + t
@@ -64,7 +81,13 @@ class MergeTree:
         return labels
 
     def sizes(self) -> Indices:
-        """Return the number of leaves of the node that each step made."""
+        """Count the leaves of the node that each step made.
+
+        Returns
+        -------
+        sizes : ndarray of shape (n_merges,)
+            At least two.
+        """
         n_merges = len(self.children)
         sizes = np.ones(self.n_leaves + n_merges, np.int64)
         for t, (a, b) in enumerate(self.children):
@@ -72,7 +95,18 @@ class MergeTree:
         return sizes[self.n_leaves :]
 
     def count_large(self, min_size: int) -> Indices:
-        """Count clusters of some size, before the first step and after each."""
+        """Count clusters of some size, before the first step and after each.
+
+        Parameters
+        ----------
+        min_size : int
+            Leaves that a cluster needs to count.
+
+        Returns
+        -------
+        counts : ndarray of shape (n_merges + 1,)
+            Clusters of that size.
+        """
         sizes = np.concatenate([np.ones(self.n_leaves, np.int64), self.sizes()])
         large = sizes >= min_size
         change = large[self.n_leaves :].astype(np.int64)
