@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from sklearn_whitebox.functional import coding_rate
+from sklearn_whitebox.functional import coding_rate, rate_reduction
 from sklearn_whitebox.functional._sinkhorn import sinkhorn
 from sklearn_whitebox.modules._cluster_network import ClusterNetwork
 from sklearn_whitebox.solvers import TrainSettings
@@ -85,6 +85,14 @@ def test_loss_equals_its_formula_and_its_gradient_automatic_differentiation():
     slow_gradients = torch.autograd.grad(slow, (Z, C))
     for fast, exact in zip(fast_gradients, slow_gradients, strict=True):
         torch.testing.assert_close(fast, exact, atol=2e-3, rtol=0)
+
+
+def test_loss_is_the_negative_rate_reduction_and_the_penalty():
+    Z, C = unit_rows(15, 4), unit_rows(15, 4, 1)
+    plan = sinkhorn((C @ C.mT).abs(), temperature=0.12)
+    loss = rate_clustering_loss(Z, C, RateClusteringObjective())
+    expected = 0.05 / 2 * plan.square().sum() - rate_reduction(Z, plan, distortion=0.1)
+    torch.testing.assert_close(loss, expected, rtol=1e-3, atol=0)
 
 
 def test_drawn_columns_estimate_all_columns_without_bias():
