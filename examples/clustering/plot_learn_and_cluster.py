@@ -70,13 +70,18 @@ axes[1].tick_params(axis="x", rotation=20)
 scores = [clustering_accuracy(y, model.labels_) for model in (before, after)]
 bars = axes[2].bar(list(stages)[1:], scores, color=["0.6", "tab:purple"])
 axes[2].bar_label(bars, fmt="%.3f")
-axes[2].set(title="clustering accuracy", ylim=(0, 1))
+axes[2].set(title="clustering accuracy", ylim=(0, 1.1))
 axes[2].tick_params(axis="x", rotation=20)
 plt.show()
 
 # %%
-# New samples need no graph: the network gives their features and the nearest subspace of
+# New samples need no graph: the network gives their features, and the nearest subspace of
 # features their cluster.
 half = RateReductionClusterer(10, random_state=0).fit(X[::2])
 unseen = clustering_accuracy(y[1::2], half.predict(X[1::2]))
 print(f"digits never seen: {unseen:.3f}")
+
+# %%
+# Most of the way is whitening: it halves the cosines within a class and takes them to a sixth
+# across. Training then moves little mass, but it is the mass between classes that were about
+# to be merged, and a third to a half of the errors go.
