@@ -42,9 +42,9 @@ class EnsembleKSubspaces(
     r"""Cluster samples by the votes of many short runs of K-subspaces.
 
     One run of K-subspaces may end anywhere, but samples of one subspace end in the same
-    cluster more often than others. Many runs of a few rounds vote on who belongs
-    together; the most frequent partners of each sample make a graph, and spectral
-    clustering of the graph finds the clusters.
+    cluster more often than others. Many runs of a few rounds are made, and the half of
+    them that fit best vote on who belongs together. The most frequent partners of each
+    sample make a graph, and spectral clustering of the graph finds the clusters.
 
     Read more in the :ref:`User Guide <k_subspaces>`.
 
@@ -226,8 +226,9 @@ class EnsembleKSubspaces(
             callback=progress,
         )
         progress.close()
+        better = objectives <= np.median(objectives)
         shares = co_association(
-            votes, self._count_neighbors(len(distinct)), n_jobs=self.n_jobs
+            votes[:, better], self._count_neighbors(len(distinct)), n_jobs=self.n_jobs
         )
         affinity = affinity_from_codes(shares, shared_neighbors=self.shared_neighbors)
         components, isolated = graph_components(affinity)
