@@ -146,6 +146,9 @@ class CodingLengthClusterer(
     `connectivity` of k others: O(n² d) time for the neighbours, in blocks, O(n k)
     memory, and costs of clusters are renewed when they have grown by a tenth.
     ``distortion="auto"`` clusters at most 600 of the samples at about 13 distortions.
+    With many features, reduce them to tens first, for example by
+    :class:`~sklearn.decomposition.PCA`: a subspace of hundreds of features is paid for
+    only by clusters of hundreds of samples.
     There is no randomness; the order of the samples matters only in ties.
 
     References

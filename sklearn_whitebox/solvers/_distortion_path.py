@@ -22,6 +22,10 @@ _SHARES = 10.0 ** np.arange(-4, 0.1, 0.5)
 # Times that the neighbours of the best distortion are halved, on the log scale.
 _N_REFINEMENTS = 2
 
+# Features beyond which fewer samples take part, and how many do at the least.
+_WIDE = 64
+_LEAST_SAMPLES = 150
+
 # Sizes of fragments that are tried.
 FRAGMENT_SIZES = (1, 6, 15)
 
@@ -96,7 +100,8 @@ def distortion_path(
         Smaller clusters are not counted.
     max_samples : int, default=600
         Samples that take part; of more, as many are taken at equal steps along the
-        leading principal direction.
+        leading principal direction. Beyond 64 features fewer take part, down to 150,
+        since the time grows with their square.
     n_jobs : int, default=None
         Threads, as in joblib.
 
@@ -106,7 +111,9 @@ def distortion_path(
         Distortions from 1e-4 to 1 times the mean squared norm of the centred samples,
         half a decade apart and closer around the best.
     """
-    rows = _spread_rows(X, max_samples).astype(np.float64)
+    narrow = min(1.0, _WIDE / X.shape[1])
+    most = min(max_samples, max(int(max_samples * narrow), _LEAST_SAMPLES))
+    rows = _spread_rows(X, most).astype(np.float64)
     centred = rows - rows.mean(axis=0)
     reference = float(np.mean(np.einsum("ij,ij->i", centred, centred)))
     if not reference > 0:
