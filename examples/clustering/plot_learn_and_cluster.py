@@ -82,6 +82,6 @@ unseen = clustering_accuracy(y[1::2], half.predict(X[1::2]))
 print(f"digits never seen: {unseen:.3f}")
 
 # %%
-# Most of the way is whitening: it halves the cosines within a class and takes them to a sixth
-# across. Training then moves little mass, but it is the mass between classes that were about
-# to be merged, and a third to a half of the errors go.
+# Most of the way is whitening: mean cosines fall to less than half within a class, and to less
+# than a fifth across. Training then moves little membership, but on the digits enough to halve
+# the errors. On other sets it changes less; the user guide has the figures.
