@@ -38,10 +38,14 @@ def distinct_rows(
     largest = float(np.abs(X).max()) if X.size else 0.0
     # Rows that were normalised from multiples of one row differ in the last bits.
     decimals = 5 if X.dtype == np.float32 else 10
-    keys = np.round(X / largest, decimals) if largest > 0 else np.zeros_like(X)
+    keys = np.array(X, order="C")
+    if largest > 0:
+        keys /= X.dtype.type(largest)
+    np.round(keys, decimals, out=keys)
     leading = keys[np.arange(n_samples), np.argmax(keys != 0, axis=1)]
     signs = np.where(leading < 0, -1, 1).astype(X.dtype)
-    keys = np.ascontiguousarray(keys * signs[:, None] + 0.0)  # no negative zeros
+    keys *= signs[:, None]
+    keys += 0  # no negative zeros
     raw = keys.view(np.dtype((np.void, keys.shape[1] * keys.itemsize))).ravel()
     _, index, inverse = np.unique(raw, return_index=True, return_inverse=True)
     order = np.argsort(index)

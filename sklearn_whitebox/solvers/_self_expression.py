@@ -170,6 +170,55 @@ def self_express(
     )
 
 
+def self_expression_bytes(
+    shape: tuple[int, int],
+    itemsize: int,
+    *,
+    method: str,
+    n_neighbors: int = 15,
+    n_jobs: int = 1,
+) -> int:
+    """Tell how much memory a self-expression of dense rows needs beside them.
+
+    Parameters
+    ----------
+    shape : tuple of (n_samples, n_features)
+        Shape of the rows.
+    itemsize : int
+        Bytes of a number.
+    method : str
+        As in :func:`self_express`.
+    n_neighbors : int, default=15
+        Coefficients of a row that are kept, for the closed forms.
+    n_jobs : int, default=1
+        Threads.
+
+    Returns
+    -------
+    n_bytes : int
+        Upper estimate, without the codes of ``"omp"``, ``"lasso"`` and
+        ``"elastic_net"``, whose number is not known before.
+
+    Examples
+    --------
+    >>> self_expression_bytes((10_000, 500), 4, method="omp") // 2**20
+    217
+    """
+    n_samples, n_features = shape
+    small = min(shape)
+    # Finding copies takes rounded rows of the width of X, and their bytes in order.
+    copies = 2 * n_samples * n_features * itemsize
+    if method in ("ridge", "low_rank", "thresholding"):
+        kept = n_samples * n_neighbors * (itemsize + 4)
+        systems = 4 * 8 * small**2 if method != "thresholding" else 0
+        root = n_samples * (small if method == "low_rank" else n_features) * itemsize
+        return max(copies, root + systems + (n_jobs + 3) * kept + n_jobs * 2**23)
+    if can_round(n_samples):
+        products = 2 * n_samples**2 + 4 * n_samples * n_features + n_jobs * 2**23
+        return max(copies, products)
+    return max(copies, n_jobs * 2 * 2**26)
+
+
 def _dense_if_possible(X: sparse.csr_array, method: str) -> Array | sparse.csr_array:
     if fits_dense(X):
         dense: Array = X.toarray()

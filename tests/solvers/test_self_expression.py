@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -13,7 +15,11 @@ from sklearn_whitebox.solvers import (
     omp_encode,
     self_express,
 )
-from sklearn_whitebox.solvers._self_expression import block_bytes, keep_largest
+from sklearn_whitebox.solvers._self_expression import (
+    block_bytes,
+    keep_largest,
+    self_expression_bytes,
+)
 
 
 def unit_rows(X):
@@ -191,3 +197,18 @@ def test_few_rows_are_no_problem():
         X = np.eye(3)[:n]
         for method in ("elastic_net", "omp"):
             assert self_express(X, method=method).solution.nnz == 0
+
+
+@pytest.mark.parametrize("shape", [(1500, 60), (200, 900)])
+@pytest.mark.parametrize(
+    "method", ["omp", "elastic_net", "ridge", "low_rank", "thresholding"]
+)
+def test_memory_stays_within_the_estimate(rng, dtype, method, shape):
+    X = unit_rows(rng.normal(size=shape)).astype(dtype)
+    self_express(X[:20], method=method)
+    tracemalloc.start()
+    codes = self_express(X, method=method).solution
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    estimate = self_expression_bytes(shape, X.itemsize, method=method)
+    assert peak <= estimate + 8 * codes.nnz * (X.itemsize + 8)
