@@ -293,9 +293,9 @@ def _result(
             "labels": np.where(inverse >= 0, labels[inverse], -1),
             "bases": outside.bases,
             "offsets": outside.offsets,
-            "inertia": inertia * unit,
+            "inertia": float(inertia * unit),
         },
         n_iter=len(best.objective),
         converged=best.converged,
-        objective=[value * unit for value in best.objective],
+        objective=[float(value * unit) for value in best.objective],
     )
