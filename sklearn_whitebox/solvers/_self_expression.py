@@ -121,6 +121,8 @@ def self_express(
         X = _dense_if_possible(sparse.csr_array(X), method)
     first, inverse, signs = distinct_rows(X)
     distinct = X if len(first) == X.shape[0] else X[first]
+    if method in ("omp", "lasso", "elastic_net"):
+        distinct = _moderate(distinct)
     if method == "omp":
         codes = disjoint_pursuits(
             distinct,
@@ -231,6 +233,17 @@ def _dense_if_possible(X: sparse.csr_array, method: str) -> Array | sparse.csr_a
         "GiB; use method='omp' or 'elastic_net', or reduce the features first, for "
         "example by TruncatedSVD."
     )
+
+
+def _moderate(X: Any) -> Any:
+    """Scale rows whose squares would leave the range; their codes stay the same."""
+    largest = float(abs(X).max()) if X.size else 0.0
+    _, exponent = np.frexp(largest)
+    if largest == 0 or abs(exponent) <= 16:
+        return X
+    # A power of two, by which a product is exact; twice, because it may not fit.
+    half = int(exponent) // 2
+    return X * X.dtype.type(2.0**-half) * X.dtype.type(2.0 ** (half - int(exponent)))
 
 
 def _mean_eigenvalue(X: Array) -> float:

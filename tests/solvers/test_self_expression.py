@@ -212,3 +212,13 @@ def test_memory_stays_within_the_estimate(rng, dtype, method, shape):
     tracemalloc.stop()
     estimate = self_expression_bytes(shape, X.itemsize, method=method)
     assert peak <= estimate + 8 * codes.nnz * (X.itemsize + 8)
+
+
+@pytest.mark.parametrize("scale", [2.0**100, 2.0**-100])
+@pytest.mark.parametrize("method", ["elastic_net", "omp"])
+def test_scale_of_all_rows_does_not_matter(rng, method, scale):
+    X = unit_rows(rng.normal(size=(50, 5))).astype(np.float32)
+    expected = self_express(X, method=method).solution
+    found = self_express(X * np.float32(scale), method=method).solution
+    assert_allclose(found.toarray(), expected.toarray(), atol=1e-5)
+    assert found.nnz > 0
