@@ -124,7 +124,8 @@ class SubspaceClusterer(
         it, and keeps the training samples then.
     n_anchors : int or "auto", default="auto"
         Build the graph on so many samples, drawn at random, and assign the others as
-        new ones. ``"auto"`` takes all up to 100,000 samples, and 20,000 of more.
+        new ones. ``"auto"`` takes all up to 100,000 samples, and 20,000 of more; 10,000
+        if ``method="auto"`` has chosen sparse codes.
     n_jobs : int, default=None
         Threads for the codes, as in joblib. The result does not depend on it.
     random_state : int, RandomState instance or None, default=None
@@ -362,13 +363,16 @@ class SubspaceClusterer(
             )
         first, inverse, totals = merge_equal_rows(data, weights)
         n_anchors = self._count_anchors(len(first))
-        anchored = n_anchors < len(first)
-        inverse = np.where(inverse < n_anchors, inverse, -1)
-        first, totals = first[:n_anchors], totals[:n_anchors]
         fitting = SubspaceFitting(self, sparse_rows)
         fitting.check_sizes(data, n_anchors)
         progress = Progress(self, 4, data)
-        state = fitting.run(data[first], totals, len(data), progress)
+        state = fitting.run(
+            data[first[:n_anchors]], totals[:n_anchors], len(data), progress
+        )
+        n_anchors = len(state["labels_"])
+        anchored = n_anchors < len(first)
+        inverse = np.where(inverse < n_anchors, inverse, -1)
+        first = first[:n_anchors]
         for name, value in state.items():
             setattr(self, name, value)
         known = inverse >= 0

@@ -57,6 +57,10 @@ _FEW_STARTS = 3
 # Samples on which refinement is tried before it is applied to more.
 _TRIAL_SIZE = 3000
 
+# Rows that a graph of sparse codes chosen by default is built on: they are chosen in few
+# dimensions only, where so many rows fix the subspaces.
+_ENOUGH = 10_000
+
 # Frames between a warning and the caller of `fit`.
 _DEPTH = 6
 
@@ -123,6 +127,8 @@ class SubspaceFitting:
         work = 2.0 * len(rows) * self.guess * (self.guess + 3)
         with serial_blas(), serial_pools(work):
             method, evidence, graph = self._choose(X, rows, weights, n_samples)
+            if self._is_enough(method) and len(X) > _ENOUGH:
+                X, rows, weights = X[:_ENOUGH], rows[:_ENOUGH], weights[:_ENOUGH]
             if graph is None:
                 graph = self._build(X, rows, method)
             progress(0)
@@ -158,6 +164,12 @@ class SubspaceFitting:
             "n_iter_": graph.result.n_iter,
             **state,
         }
+
+    def _is_enough(self, method):
+        """Whether a sample of the rows will do, unless the user wants otherwise."""
+        s = self.settings
+        chosen = s.method == "auto" and method == "elastic_net"
+        return chosen and s.n_anchors == "auto"
 
     def _frame(self, X, weights):
         n_features = X.shape[1]
