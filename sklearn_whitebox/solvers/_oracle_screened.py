@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sklearn_whitebox.solvers._active_set import Workspace, active_set
 from sklearn_whitebox.solvers._omp_screened import STEP, correlate, largest_exactly
-from sklearn_whitebox.solvers._top_products import insert
+from sklearn_whitebox.solvers._top_products import all_above, highest
 
 Array = NDArray[Any]
 Indices = NDArray[np.int64]
@@ -35,7 +35,6 @@ _DEPENDENT = 1e-9
 _TIGHT = 1e-9
 
 _MAX_STEPS = 1000
-_CHUNK = 64
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -153,7 +152,7 @@ def _express_row(
     picked = np.empty(_WIDTH, np.int32)
     pulls = np.empty(_WIDTH, np.float32)
     while n_iter < max_iter:
-        n_new = _strongest_rows(score, l1 + slack, picked, pulls)
+        n_new = highest(score, l1 + slack, picked, pulls)
         if n_new == 0:
             break
         if m + n_new > _LARGEST:
@@ -210,7 +209,7 @@ def _correct(
             # The coefficients moved too far for the rows that could be left out.
             weight = _score(rounded, i, places, m, norms, scales, work, score)
             slack = 4 * error * longest * (norms[i] + weight)
-            n_near = _rows_above(score, l1 - slack, near)
+            n_near = all_above(score, l1 - slack, near)
             if m + n_near > _LARGEST:
                 return 0, n_iter, np.inf, inverse
             _gather(rounded, norms, l2, gram, m, near[:n_near], places, work)
@@ -366,43 +365,3 @@ def _score(
     for a in range(m):
         score[support[a]] = -1
     return total
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def _strongest_rows(
-    score: Array, least: float, picked: NDArray[np.int32], pulls: Array
-) -> int:
-    """Write the rows of the highest scores above a level; return how many."""
-    n = score.shape[0] - 1
-    picked[:] = -1
-    pulls[:] = 0
-    bar = np.float32(max(least, 0.0))
-    for start in range(0, n, _CHUNK):
-        stop = min(start + _CHUNK, n)
-        n_hits = np.int32(0)
-        for j in range(start, stop):
-            n_hits += np.int32(score[j] > bar)
-        if n_hits == 0:
-            continue
-        for j in range(start, stop):
-            if score[j] > bar:
-                insert(picked, pulls, score[j], j)
-                bar = max(bar, pulls[-1])
-    count = 0
-    while count < picked.shape[0] and picked[count] >= 0:
-        count += 1
-    return count
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def _rows_above(score: Array, least: float, found: NDArray[np.int32]) -> int:
-    """Write the rows with scores above a level, as many as there is room for."""
-    n = score.shape[0] - 1
-    bar = np.float32(max(least, 0.0))
-    count = 0
-    for j in range(n):
-        if score[j] >= bar:
-            if count < found.shape[0]:
-                found[count] = j
-            count += 1
-    return count

@@ -228,3 +228,47 @@ def _merge(
         for k in range(more_columns.shape[1]):
             if more_columns[i, k] >= 0:
                 insert(columns[i], values[i], more_values[i, k], more_columns[i, k])
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def highest(score: Array, least: float, picked: Columns, pulls: Array) -> int:
+    """Write where the highest scores above a level are; return how many.
+
+    The last score is not looked at.
+    """
+    n = score.shape[0] - 1
+    picked[:] = -1
+    pulls[:] = 0
+    bar = np.float32(max(least, 0.0))
+    for start in range(0, n, _CHUNK):
+        stop = min(start + _CHUNK, n)
+        n_hits = np.int32(0)
+        for j in range(start, stop):
+            n_hits += np.int32(score[j] > bar)
+        if n_hits == 0:
+            continue
+        for j in range(start, stop):
+            if score[j] > bar:
+                insert(picked, pulls, score[j], j)
+                bar = max(bar, pulls[-1])
+    count = 0
+    while count < picked.shape[0] and picked[count] >= 0:
+        count += 1
+    return count
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def all_above(score: Array, least: float, found: Columns) -> int:
+    """Write where the scores above a level are, as many as there is room for.
+
+    The last score is not looked at. Returns how many there are.
+    """
+    n = score.shape[0] - 1
+    bar = np.float32(max(least, 0.0))
+    count = 0
+    for j in range(n):
+        if score[j] >= bar:
+            if count < found.shape[0]:
+                found[count] = j
+            count += 1
+    return count
