@@ -3,8 +3,13 @@
 from importlib.metadata import PackageNotFoundError, version
 
 from sklearn_whitebox.estimators import (
+    CodingLengthClassifier,
+    CodingLengthClusterer,
     CRATEClassifier,
+    EnsembleKSubspaces,
+    KSubspaces,
     LearnedSparseEncoder,
+    RateReductionClusterer,
     RateReductionEmbedding,
     SparseAutoencoder,
     SparseDictionaryLearner,
@@ -18,7 +23,12 @@ except PackageNotFoundError:  # a source tree that is not installed
 
 __all__ = [
     "CRATEClassifier",
+    "CodingLengthClassifier",
+    "CodingLengthClusterer",
+    "EnsembleKSubspaces",
+    "KSubspaces",
     "LearnedSparseEncoder",
+    "RateReductionClusterer",
     "RateReductionEmbedding",
     "SparseAutoencoder",
     "SparseDictionaryLearner",

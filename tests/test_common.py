@@ -6,8 +6,13 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklearn_whitebox import (
+    CodingLengthClassifier,
+    CodingLengthClusterer,
     CRATEClassifier,
+    EnsembleKSubspaces,
+    KSubspaces,
     LearnedSparseEncoder,
+    RateReductionClusterer,
     RateReductionEmbedding,
     SparseAutoencoder,
     SparseDictionaryLearner,
@@ -27,6 +32,16 @@ INSTANCES = [
         early_stopping=True,
         n_iter_no_change=5,
     ),
+    CodingLengthClassifier(),
+    CodingLengthClassifier(distortion=0.5, basis_cost=False),
+    CodingLengthClusterer(),
+    CodingLengthClusterer(3, distortion=0.5, fragment_size=1),
+    CodingLengthClusterer(
+        distortion=0.5, code_mean=True, connectivity=5, min_cluster_size=2
+    ),
+    EnsembleKSubspaces(subspace_dim=1, n_estimators=10),
+    KSubspaces(subspace_dim=1),
+    KSubspaces(affine=True),
     LearnedSparseEncoder(max_iter=5),
     LearnedSparseEncoder(
         n_layers=3, form="free", loss="supervised", max_iter=5, early_stopping=True
@@ -34,6 +49,9 @@ INSTANCES = [
     LearnedSparseEncoder(
         n_layers=3, form="analytic", positive_code=True, safeguard=True, max_iter=5
     ),
+    RateReductionClusterer(random_state=0),
+    RateReductionClusterer(init="random", max_iter=5, n_components=8),
+    RateReductionClusterer("auto", max_iter=2, hidden_layer_sizes=()),
     RateReductionEmbedding(),
     RateReductionEmbedding(max_iter=2, hidden_layer_sizes=(4,)),
     RateReductionEmbedding(encoder="linear", max_iter=2, batch_size=None),
@@ -51,8 +69,12 @@ INSTANCES = [
     SparseDictionaryLearner(4, fit_algorithm="mod", max_iter=20),
     SparseDictionaryLearner(4, fit_algorithm="palm", positive_dict=True),
     SparseDictionaryLearner(4, transform_algorithm="threshold", split_sign=True),
+    SubspaceClusterer(),
+    SubspaceClusterer("auto", max_clusters=5, n_init=2),
     SubspaceClusterer(method="elastic_net", random_state=0),
     SubspaceClusterer(method="omp", random_state=0),
+    SubspaceClusterer(method="low_rank", predict_method="coding_length"),
+    SubspaceClusterer(method="ridge", predict_method="representation", n_anchors=25),
 ]
 
 

@@ -21,8 +21,13 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_info
 
 from sklearn_whitebox import (
+    CodingLengthClassifier,
+    CodingLengthClusterer,
     CRATEClassifier,
+    EnsembleKSubspaces,
+    KSubspaces,
     LearnedSparseEncoder,
+    RateReductionClusterer,
     RateReductionEmbedding,
     SparseAutoencoder,
     SparseDictionaryLearner,
@@ -53,6 +58,14 @@ ESTIMATORS = {
         activation="relu", max_iter=3, random_state=0
     ),
     "embedding": lambda: RateReductionEmbedding(3, max_iter=3, random_state=0),
+    "coding_classifier": lambda: CodingLengthClassifier(),
+    "coding_clusterer": lambda: CodingLengthClusterer(3, distortion=0.5),
+    "k_subspaces": lambda: KSubspaces(3, subspace_dim=1, n_init=2, random_state=0),
+    "ensemble_k_subspaces": lambda: EnsembleKSubspaces(
+        3, subspace_dim=1, n_estimators=10, random_state=0
+    ),
+    "rate_clusterer": lambda: RateReductionClusterer(3, max_iter=3, random_state=0),
+    "clusterer_auto": lambda: SubspaceClusterer(3, random_state=0),
     "clusterer_elastic_net": lambda: SubspaceClusterer(
         3, method="elastic_net", random_state=0
     ),

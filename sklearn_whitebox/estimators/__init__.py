@@ -1,10 +1,25 @@
 """Estimators: validate, solve, store."""
 
+from sklearn_whitebox.estimators._coding_length_classifier import (
+    CodingLengthClassifier,
+)
+from sklearn_whitebox.estimators._coding_length_clusterer import (
+    CodingLengthClusterer,
+)
 from sklearn_whitebox.estimators._crate_classifier import (
     CRATEClassifier,
 )
+from sklearn_whitebox.estimators._ensemble_k_subspaces import (
+    EnsembleKSubspaces,
+)
+from sklearn_whitebox.estimators._k_subspaces import (
+    KSubspaces,
+)
 from sklearn_whitebox.estimators._learned_sparse_encoder import (
     LearnedSparseEncoder,
+)
+from sklearn_whitebox.estimators._rate_reduction_clusterer import (
+    RateReductionClusterer,
 )
 from sklearn_whitebox.estimators._rate_reduction_embedding import (
     RateReductionEmbedding,
@@ -21,7 +36,12 @@ from sklearn_whitebox.estimators._subspace_clusterer import (
 
 __all__ = [
     "CRATEClassifier",
+    "CodingLengthClassifier",
+    "CodingLengthClusterer",
+    "EnsembleKSubspaces",
+    "KSubspaces",
     "LearnedSparseEncoder",
+    "RateReductionClusterer",
     "RateReductionEmbedding",
     "SparseAutoencoder",
     "SparseDictionaryLearner",

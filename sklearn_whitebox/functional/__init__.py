@@ -47,6 +47,10 @@ from sklearn_whitebox.functional._rate import (
     rate_reduction,
     rate_reduction_gradient,
 )
+from sklearn_whitebox.functional._sinkhorn import (
+    sinkhorn,
+    sinkhorn_potentials,
+)
 from sklearn_whitebox.functional._sparsification import (
     lasso_objective,
     overcomplete_codes,
@@ -90,6 +94,8 @@ __all__ = [
     "rate_reduction_gradient",
     "reconstruction_error",
     "segmentation_coding_length",
+    "sinkhorn",
+    "sinkhorn_potentials",
     "soft_threshold",
     "sparsification_step",
     "split_heads",

@@ -29,7 +29,8 @@ def accumulable(Z: Tensor, scale: float | Tensor) -> Tensor:
     if Z.dtype != torch.float32 or Z.numel() == 0:
         return Z
     # The trace bounds the largest eigenvalue.
-    trace = scale * Z.detach().square().sum((-2, -1))
+    known = scale.detach() if isinstance(scale, Tensor) else scale
+    trace = known * Z.detach().square().sum((-2, -1))
     return Z.double() if float(torch.as_tensor(trace).max()) > _FINE else Z
 
 

@@ -3,6 +3,7 @@
 from sklearn_whitebox.metrics._clustering import (
     clustering_accuracy,
     connectivity,
+    representation_sparsity,
     subspace_preserving_error,
     subspace_preserving_rate,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "dictionary_recovery",
     "rate_reduction_score",
     "rate_reduction_scorer",
+    "representation_sparsity",
     "subspace_preserving_error",
     "subspace_preserving_rate",
 ]

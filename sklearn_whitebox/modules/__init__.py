@@ -1,5 +1,8 @@
 """Network modules in plain torch, usable without scikit-learn."""
 
+from sklearn_whitebox.modules._cluster_network import (
+    ClusterNetwork,
+)
 from sklearn_whitebox.modules._crate import (
     CRATE,
     CRATELayer,
@@ -42,6 +45,7 @@ __all__ = [
     "CRATE",
     "CRATEConfig",
     "CRATELayer",
+    "ClusterNetwork",
     "DenseTokens",
     "FeatureTokens",
     "ISTAStep",
