@@ -3,6 +3,7 @@
 from numbers import Integral, Real
 
 import numpy as np
+import torch
 from scipy import sparse
 from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
@@ -126,6 +127,9 @@ class SubspaceClusterer(
         Build the graph on so many samples, drawn at random, and assign the others as
         new ones. ``"auto"`` takes all up to 100,000 samples, and 20,000 of more; 10,000
         if ``method="auto"`` has chosen sparse codes.
+    device : str or torch.device, default="auto"
+        Where codes are made: ``"auto"`` takes CUDA if there is one and the work is
+        worth the transfers.
     n_jobs : int, default=None
         Threads for the codes, as in joblib. The result does not depend on it.
     random_state : int, RandomState instance or None, default=None
@@ -269,6 +273,7 @@ class SubspaceClusterer(
             Interval(Integral, 2, None, closed="left"),
             StrOptions({"auto"}),
         ],
+        "device": [str, torch.device, None],
         "n_jobs": [Integral, None],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
@@ -299,6 +304,7 @@ class SubspaceClusterer(
         subspace_dim="auto",
         predict_method="auto",
         n_anchors="auto",
+        device="auto",
         n_jobs=None,
         random_state=None,
         verbose=0,
@@ -325,6 +331,7 @@ class SubspaceClusterer(
         self.subspace_dim = subspace_dim
         self.predict_method = predict_method
         self.n_anchors = n_anchors
+        self.device = device
         self.n_jobs = n_jobs
         self.random_state = random_state
         self.verbose = verbose

@@ -10,7 +10,7 @@ from scipy import sparse
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 
-from sklearn_whitebox._array import check_memory
+from sklearn_whitebox._array import check_memory, resolve_device
 from sklearn_whitebox._random import draw_seed
 from sklearn_whitebox._threads import serial_blas, serial_pools
 from sklearn_whitebox.estimators._subspace_labels import (
@@ -32,7 +32,7 @@ from sklearn_whitebox.solvers._graph_choice import (
 from sklearn_whitebox.solvers._graph_cut import cut_graph, noise_level
 from sklearn_whitebox.solvers._incremental_coding import class_moments
 from sklearn_whitebox.solvers._neighbor_graph import neighbor_expression
-from sklearn_whitebox.solvers._self_expression import block_bytes
+from sklearn_whitebox.solvers._self_expression import self_expression_bytes
 from sklearn_whitebox.solvers._spectral import (
     affinity_from_codes,
     graph_components,
@@ -50,6 +50,7 @@ logger = logging.getLogger("sklearn_whitebox")
 _GUESS = 8
 
 _SPARSE_CODES = ("elastic_net", "lasso", "omp")
+_EXPRESSED = (*_SPARSE_CODES, "ridge", "low_rank", "thresholding")
 
 # Starts of k-means in the comparison of methods.
 _FEW_STARTS = 3
@@ -57,8 +58,8 @@ _FEW_STARTS = 3
 # Samples on which refinement is tried before it is applied to more.
 _TRIAL_SIZE = 3000
 
-# Rows that a graph of sparse codes chosen by default is built on: they are chosen in few
-# dimensions only, where so many rows fix the subspaces.
+# Rows that a graph of sparse codes chosen by default is built on: they are chosen only
+# in few dimensions, where so many rows fix the subspaces.
 _ENOUGH = 10_000
 
 # Frames between a warning and the caller of `fit`.
@@ -100,18 +101,26 @@ class SubspaceFitting:
                 f"n_anchors={s.n_anchors} should be >= n_clusters={self.guess}; raise "
                 "n_anchors."
             )
-        width, blocks = 2 * s.n_neighbors, 2.0**24
-        if s.method in ("elastic_net", "lasso"):
-            width, blocks = 2 * n_features, block_bytes(n_anchors, X.itemsize)
-        elif s.method == "omp":
-            width, blocks = s.n_nonzero_coefs * s.n_pursuits, 0.0
+        self._device(X)  # refuses one that is not there
+        width, method = 2 * s.n_neighbors, s.method
+        if method in ("elastic_net", "lasso"):
+            width = 2 * n_features
+        elif method == "omp":
+            width = s.n_nonzero_coefs * s.n_pursuits
         width = min(width, n_anchors, s.max_nonzero or width)
         n_vectors = 2 * (s.n_clusters if self.count_is_given else s.max_clusters)
+        codes = self_expression_bytes(
+            (n_anchors, n_features),
+            X.itemsize,
+            method=method if method in _EXPRESSED else "ridge",
+            n_neighbors=s.n_neighbors,
+            n_jobs=effective_n_jobs(s.n_jobs),
+        )
         # The affinity holds each edge twice and is copied a few times on the way.
         edges = 80.0 * n_anchors * width
         embedding = 32.0 * n_anchors * (n_features + n_vectors + 6)
         check_memory(
-            blocks * effective_n_jobs(s.n_jobs) + edges + embedding,
+            codes + edges + embedding,
             what=f"The graph of {n_anchors} samples",
             remedy="lower n_anchors, max_nonzero or n_nonzero_coefs",
         )
@@ -227,6 +236,7 @@ class SubspaceFitting:
             n_neighbors=s.n_neighbors,
             shared_neighbors=rounds,
             n_jobs=s.n_jobs,
+            device=self._device(rows),
             gamma=s.gamma,
             l1_ratio=s.l1_ratio,
             n_nonzero_coefs=s.n_nonzero_coefs,
@@ -245,6 +255,9 @@ class SubspaceFitting:
                 stacklevel=_DEPTH - 1,
             )
         return graph
+
+    def _device(self, rows):
+        return resolve_device(self.settings.device, work=float(len(rows)) * rows.size)
 
     def _partition(self, X, rows, space, weights, affinity, method, distortion):
         """Label all samples; return labels and the path of `n_clusters="auto"`."""

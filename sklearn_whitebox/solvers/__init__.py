@@ -100,6 +100,9 @@ from sklearn_whitebox.solvers._online_dictionary import (
     online_step,
     stream_step,
 )
+from sklearn_whitebox.solvers._oracle_expression import (
+    elastic_net_self_expression,
+)
 from sklearn_whitebox.solvers._palm import (
     learn_dictionary_palm,
 )
@@ -120,7 +123,6 @@ from sklearn_whitebox.solvers._ridge_expression import (
 )
 from sklearn_whitebox.solvers._self_expression import (
     disjoint_pursuits,
-    elastic_net_self_expression,
     self_express,
     self_expression_bytes,
 )

@@ -1,9 +1,11 @@
 """Build an affinity graph by any method, and choose the method from the data alone."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy import sparse
 
@@ -12,7 +14,8 @@ from sklearn_whitebox.functional import segmentation_coding_length
 from sklearn_whitebox.solvers._graph_cut import noise_level
 from sklearn_whitebox.solvers._neighbor_graph import neighbor_expression
 from sklearn_whitebox.solvers._result import SolverResult
-from sklearn_whitebox.solvers._self_expression import self_express
+from sklearn_whitebox.solvers._self_expression import keep_largest, self_express
+from sklearn_whitebox.solvers._self_expression_batched import self_express_batched
 from sklearn_whitebox.solvers._spectral import (
     affinity_from_codes,
     graph_components,
@@ -88,6 +91,7 @@ def build_graph(
     n_neighbors: int = 15,
     shared_neighbors: int | None = None,
     n_jobs: int | None = None,
+    device: torch.device | None = None,
     **settings: Any,
 ) -> AffinityGraph:
     """Code each row by the others and make the affinity graph of the codes.
@@ -109,6 +113,9 @@ def build_graph(
         edges.
     n_jobs : int, default=None
         Threads, as in joblib. The result does not depend on it.
+    device : torch.device, default=None
+        A device other than the CPU makes codes by :func:`self_express_batched`; near
+        neighbours and ``"low_rank"`` stay on the CPU.
     **settings : kwargs
         Further arguments of :func:`self_express`.
 
@@ -125,6 +132,12 @@ def build_graph(
         if part == "neighbors":
             near = neighbor_expression(X, n_neighbors=n_neighbors, n_jobs=n_jobs)
             results.append(near)
+        elif device is not None and device.type != "cpu" and part != "low_rank":
+            results.append(
+                _express_on(
+                    device, rows, method=part, n_neighbors=n_neighbors, **settings
+                )
+            )
         else:
             coded = self_express(
                 rows, method=part, n_neighbors=n_neighbors, n_jobs=n_jobs, **settings
@@ -134,6 +147,22 @@ def build_graph(
         [result.solution for result in results], shared_neighbors=shared_neighbors
     )
     return AffinityGraph(results[0], affinity)
+
+
+def _express_on(
+    device: torch.device,
+    rows: Array | sparse.csr_array,
+    *,
+    max_nonzero: int | None = None,
+    **settings: Any,
+) -> SolverResult:
+    dense: Array = rows.toarray() if isinstance(rows, sparse.csr_array) else rows
+    tensor = torch.from_numpy(dense).to(device)
+    result = self_express_batched(tensor, **settings)
+    if max_nonzero is None:
+        return result
+    codes = keep_largest(result.solution, max_nonzero)
+    return replace(result, solution=codes)
 
 
 def add_graphs(
@@ -242,9 +271,10 @@ def choose_graph(
     """
     is_whole = len(X) <= PILOT_SIZE
     X, rows, weights = X[:PILOT_SIZE], rows[:PILOT_SIZE], weights[:PILOT_SIZE]
-    options = {"n_neighbors": n_neighbors, "n_jobs": n_jobs}
-    near = build_graph(X, rows, "neighbors", **options)
-    linear = build_graph(X, rows, "ridge", **options)
+    near, linear = (
+        build_graph(X, rows, method, n_neighbors=n_neighbors, n_jobs=n_jobs)
+        for method in ("neighbors", "ridge")
+    )
     local_labels, local_cut = _cut(near.affinity, weights, n_clusters, assign, seed)
     _, linear_cut = _cut(linear.affinity, weights, n_clusters, assign, seed)
     evidence = {
