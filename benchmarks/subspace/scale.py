@@ -6,6 +6,7 @@ are taken from `mnist70k_sc_pca500.npz` of the data folder, if it is there.
 """
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -13,7 +14,9 @@ from pathlib import Path
 
 import numpy as np
 from common import PeakMemory, scores, timed
+from scipy.optimize import linear_sum_assignment
 from sklearn.model_selection import train_test_split
+from threadpoolctl import threadpool_limits
 
 from sklearn_whitebox import SubspaceClusterer
 from sklearn_whitebox.datasets import make_union_of_subspaces
@@ -28,7 +31,14 @@ def run(quick, seeds, data_dir):
     rows = []
     for job, threads in jobs:
         command = [sys.executable, __file__, job, str(threads), str(data_dir or "")]
-        out = subprocess.run(command, capture_output=True, text=True, check=False)
+        pools = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+        out = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, **dict.fromkeys(pools, str(threads))},
+        )
         if out.returncode:
             print(f"{job}: {out.stderr.strip().splitlines()[-1:]}", flush=True)
             continue
@@ -90,8 +100,6 @@ def _held_out(data_dir, threads):
     model = SubspaceClusterer(10, n_jobs=threads, random_state=0).fit(train)
     table = np.zeros((10, 10))
     np.add.at(table, (model.labels_, y_train), 1)
-    from scipy.optimize import linear_sum_assignment
-
     names = linear_sum_assignment(table, maximize=True)[1]
     many = np.tile(test, (5, 1))
     rates = []
@@ -141,7 +149,5 @@ def main():
 
 
 if __name__ == "__main__":
-    from threadpoolctl import threadpool_limits
-
     with threadpool_limits(int(sys.argv[2])):
         main()
