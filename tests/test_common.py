@@ -42,6 +42,7 @@ INSTANCES = [
     EnsembleKSubspaces(subspace_dim=1, n_estimators=10),
     KSubspaces(subspace_dim=1),
     KSubspaces(affine=True),
+    KSubspaces(subspace_dim=1, normalize=True, init="random"),
     LearnedSparseEncoder(max_iter=5),
     LearnedSparseEncoder(
         n_layers=3, form="free", loss="supervised", max_iter=5, early_stopping=True

@@ -53,7 +53,7 @@ class ClusterNetwork(nn.Module):
     Examples
     --------
     >>> import torch
-    >>> from sklearn_whitebox.modules._cluster_network import ClusterNetwork
+    >>> from sklearn_whitebox.modules import ClusterNetwork
     >>> network = ClusterNetwork(
     ...     3, 3, (8,), start=torch.eye(3), generator=torch.Generator()
     ... )

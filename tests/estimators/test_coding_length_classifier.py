@@ -10,32 +10,16 @@ from sklearn.model_selection import cross_val_score, train_test_split
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from sklearn_whitebox.estimators._coding_length_classifier import (
-    CodingLengthClassifier,
-)
+from sklearn_whitebox import CodingLengthClassifier
 from sklearn_whitebox.functional import coding_length
-from sklearn_whitebox.solvers._incremental_coding import (
-    ClassCoder,
-    add_moments,
-    class_moments,
-)
+from sklearn_whitebox.solvers import ClassCoder, add_moments, class_moments
 
-CHECKED = [
-    CodingLengthClassifier(),
-    CodingLengthClassifier(distortion=0.5, basis_cost=False),
-]
 FORMS = [
     {"code_mean": code_mean, "basis_cost": basis_cost}
     for code_mean in (False, True)
     for basis_cost in (False, True)
 ]
-
-
-@parametrize_with_checks(CHECKED)
-def test_scikit_learn_checks(estimator, check):
-    check(estimator)
 
 
 @pytest.fixture

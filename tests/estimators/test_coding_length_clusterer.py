@@ -10,25 +10,11 @@ from scipy.cluster.hierarchy import dendrogram, fcluster, is_valid_linkage
 from sklearn.base import clone
 from sklearn.datasets import make_blobs
 from sklearn.neighbors import kneighbors_graph
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from sklearn_whitebox import CodingLengthClusterer
 from sklearn_whitebox.datasets import make_union_of_subspaces
-from sklearn_whitebox.estimators._coding_length_clusterer import CodingLengthClusterer
 from sklearn_whitebox.functional import coding_length, segmentation_coding_length
 from sklearn_whitebox.metrics import clustering_accuracy
-
-CHECKED = [
-    CodingLengthClusterer(),
-    CodingLengthClusterer(3, distortion=0.5, fragment_size=1),
-    CodingLengthClusterer(
-        distortion=0.5, code_mean=True, connectivity=5, min_cluster_size=2
-    ),
-]
-
-
-@parametrize_with_checks(CHECKED)
-def test_scikit_learn_checks(estimator, check):
-    check(estimator)
 
 
 @pytest.fixture

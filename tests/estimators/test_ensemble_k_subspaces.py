@@ -7,16 +7,10 @@ import torch
 from numpy.testing import assert_array_equal
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from sklearn_whitebox import EnsembleKSubspaces
 from sklearn_whitebox.datasets import make_union_of_subspaces
-from sklearn_whitebox.estimators._ensemble_k_subspaces import EnsembleKSubspaces
 from sklearn_whitebox.metrics import clustering_accuracy
-
-
-@parametrize_with_checks([EnsembleKSubspaces(n_estimators=10)])
-def test_follows_the_contract_of_scikit_learn(estimator, check):
-    check(estimator)
 
 
 @pytest.fixture

@@ -8,22 +8,10 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from sklearn_whitebox import KSubspaces
 from sklearn_whitebox.datasets import make_union_of_subspaces
-from sklearn_whitebox.estimators._k_subspaces import KSubspaces
 from sklearn_whitebox.metrics import clustering_accuracy
-
-
-@parametrize_with_checks(
-    [
-        KSubspaces(),
-        KSubspaces(affine=True),
-        KSubspaces(subspace_dim=1, normalize=True, init="random"),
-    ]
-)
-def test_follows_the_contract_of_scikit_learn(estimator, check):
-    check(estimator)
 
 
 @pytest.fixture

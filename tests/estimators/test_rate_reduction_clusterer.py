@@ -9,11 +9,8 @@ from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MaxAbsScaler
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from sklearn_whitebox.estimators._rate_reduction_clusterer import (
-    RateReductionClusterer,
-)
+from sklearn_whitebox import RateReductionClusterer
 from sklearn_whitebox.functional import rate_reduction, segmentation_coding_length
 from sklearn_whitebox.metrics import clustering_accuracy
 
@@ -34,18 +31,6 @@ def orthogonal_subspaces(rng, n_clusters=3, dim=4, n_features=30, size=60, noise
 @pytest.fixture
 def subspaces(rng):
     return orthogonal_subspaces(rng)
-
-
-@parametrize_with_checks(
-    [
-        RateReductionClusterer(random_state=0),
-        RateReductionClusterer(init="random", max_iter=5, n_components=8),
-        RateReductionClusterer(n_clusters="auto", max_iter=2, hidden_layer_sizes=()),
-    ],
-    expected_failed_checks=None,
-)
-def test_follows_the_contract_of_scikit_learn(estimator, check):
-    check(estimator)
 
 
 @pytest.mark.parametrize("hidden", [(), (32,), (32, 16)])

@@ -244,6 +244,31 @@ def test_membership_gradient_matches_automatic_differentiation(rng):
     )
 
 
+@pytest.mark.parametrize("scale", [1.0, 1e4])
+@pytest.mark.parametrize("rate", [rate_reduction, conditional_coding_rate])
+def test_gradients_flow_through_memberships_of_single_precision(rng, rate, scale):
+    """Also where the Gram matrix is formed in double precision; warnings are errors."""
+    Z, weights = scale * rng.normal(size=(30, 7)), rng.dirichlet(np.ones(3), 30)
+    gradients = []
+    always = torch.is_warn_always_enabled()
+    # By default torch warns once, and an earlier test may have used that up.
+    torch.set_warn_always(True)
+    try:
+        for dtype in (torch.float32, torch.float64):
+            leaves = [
+                torch.from_numpy(array).to(dtype).requires_grad_()
+                for array in (Z, weights)
+            ]
+            gradients.append(torch.autograd.grad(rate(*leaves), leaves))
+    finally:
+        torch.set_warn_always(always)
+    for single, double in zip(*gradients, strict=True):
+        assert single.dtype == torch.float32
+        np.testing.assert_allclose(
+            single, double, rtol=1e-3, atol=1e-4 * float(double.abs().max())
+        )
+
+
 def test_subspace_rate_gradient_matches_automatic_differentiation(rng):
     Z = torch.from_numpy(rng.normal(size=(2, 9, 8))).requires_grad_()
     bases = torch.from_numpy(rng.normal(size=(4, 8, 2)))

@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy.optimize import linear_sum_assignment
 
-from sklearn_whitebox.functional._sinkhorn import sinkhorn, sinkhorn_potentials
+from sklearn_whitebox.functional import sinkhorn, sinkhorn_potentials
 
 
 def scaled_by_hand(similarity, temperature, n_iter=20_000):

@@ -7,10 +7,10 @@ from scipy import sparse
 from sklearn_whitebox.metrics import (
     clustering_accuracy,
     connectivity,
+    representation_sparsity,
     subspace_preserving_error,
     subspace_preserving_rate,
 )
-from sklearn_whitebox.metrics._clustering import representation_sparsity
 
 
 def test_accuracy_equals_the_best_of_all_matchings(rng):

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from sklearn_whitebox.modules._cluster_network import ClusterNetwork
+from sklearn_whitebox.modules import ClusterNetwork
 
 
 def generator(seed=0):

@@ -6,19 +6,19 @@ from scipy import sparse
 from sklearn_whitebox.datasets import make_union_of_subspaces
 from sklearn_whitebox.functional import coding_length, segmentation_coding_length
 from sklearn_whitebox.metrics import clustering_accuracy
-from sklearn_whitebox.solvers._agglomerative_coding import (
+from sklearn_whitebox.solvers import (
+    agglomerate_along_graph,
     agglomerate_by_coding_length,
+    cheapest_partners,
+    distortion_path,
+)
+from sklearn_whitebox.solvers._agglomerative_coding import (
     merge_all_pairs,
     merge_into_fragments,
     replayed,
     single_costs,
 )
 from sklearn_whitebox.solvers._coding_clusters import CodedClusters
-from sklearn_whitebox.solvers._distortion_path import distortion_path
-from sklearn_whitebox.solvers._graph_coding import (
-    agglomerate_along_graph,
-    cheapest_partners,
-)
 
 FORMS = [
     {"code_mean": code_mean, "basis_cost": basis_cost}

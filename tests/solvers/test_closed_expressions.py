@@ -2,15 +2,13 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from sklearn_whitebox.solvers import self_express
-from sklearn_whitebox.solvers._low_rank_expression import (
-    _root,
+from sklearn_whitebox.solvers import (
     low_rank_self_expression,
-)
-from sklearn_whitebox.solvers._thresholding_expression import (
+    self_express,
     thresholding_self_expression,
-    unit_rows,
 )
+from sklearn_whitebox.solvers._low_rank_expression import _root
+from sklearn_whitebox.solvers._thresholding_expression import unit_rows
 
 
 def low_rank_objective(X, codes, alpha):

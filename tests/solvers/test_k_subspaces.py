@@ -9,11 +9,16 @@ from sklearn.decomposition import TruncatedSVD
 
 from sklearn_whitebox.datasets import make_union_of_subspaces
 from sklearn_whitebox.metrics import clustering_accuracy
-from sklearn_whitebox.solvers._alternation import alternate
-from sklearn_whitebox.solvers._ensemble_subspaces import (
+from sklearn_whitebox.solvers import (
+    choose_subspace_dims,
     co_association,
     ensemble_labels,
+    k_subspaces,
+    merge_equal_rows,
+    nearest_subspaces,
+    subspace_distances,
 )
+from sklearn_whitebox.solvers._alternation import alternate
 from sklearn_whitebox.solvers._flat_seeds import random_flats, seed_flats
 from sklearn_whitebox.solvers._flats import (
     Flats,
@@ -22,14 +27,8 @@ from sklearn_whitebox.solvers._flats import (
     fit_flat,
     nearest_flats,
 )
-from sklearn_whitebox.solvers._k_subspaces import choose_subspace_dims, k_subspaces
 from sklearn_whitebox.solvers._subspace_dimension import description_length
-from sklearn_whitebox.solvers._subspace_distances import (
-    nearest_subspaces,
-    subspace_distances,
-    unit_rows,
-)
-from sklearn_whitebox.solvers._weighted_rows import merge_equal_rows
+from sklearn_whitebox.solvers._subspace_distances import unit_rows
 
 
 def _plain_alternation(X, bases, n_rounds):

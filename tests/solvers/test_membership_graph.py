@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from sklearn_whitebox.functional._sinkhorn import sinkhorn
-from sklearn_whitebox.solvers import _membership_graph
-from sklearn_whitebox.solvers._membership_graph import (
+from sklearn_whitebox.functional import sinkhorn
+from sklearn_whitebox.solvers import (
+    _membership_graph,
     cosine_neighbors,
     membership_affinity,
     membership_potential,

@@ -4,19 +4,18 @@ import numpy as np
 import pytest
 import torch
 
-from sklearn_whitebox.functional import coding_rate, rate_reduction
-from sklearn_whitebox.functional._sinkhorn import sinkhorn
-from sklearn_whitebox.modules._cluster_network import ClusterNetwork
-from sklearn_whitebox.solvers import TrainSettings
-from sklearn_whitebox.solvers._cluster_count import choose_cut, leading_coordinates
-from sklearn_whitebox.solvers._rate_clustering import (
-    MembershipRate,
+from sklearn_whitebox.functional import coding_rate, rate_reduction, sinkhorn
+from sklearn_whitebox.modules import ClusterNetwork
+from sklearn_whitebox.solvers import (
     RateClusteringObjective,
-    RateLoss,
+    TrainSettings,
+    choose_cut,
+    leading_coordinates,
     rate_clustering_loss,
     ridge_directions,
     train_rate_clusters,
 )
+from sklearn_whitebox.solvers._rate_clustering import MembershipRate, RateLoss
 
 
 def generator(seed=0):

@@ -3,8 +3,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.linear_model import Ridge
 
-from sklearn_whitebox.solvers import _top_products, self_express
-from sklearn_whitebox.solvers._ridge_expression import ridge_self_expression
+from sklearn_whitebox.solvers import _top_products, ridge_self_expression, self_express
 from sklearn_whitebox.solvers._top_products import largest_entries, largest_products
 
 

@@ -14,12 +14,9 @@ from sklearn_whitebox.solvers import (
     elastic_net_self_expression,
     omp_encode,
     self_express,
-)
-from sklearn_whitebox.solvers._self_expression import (
-    block_bytes,
-    keep_largest,
     self_expression_bytes,
 )
+from sklearn_whitebox.solvers._self_expression import block_bytes, keep_largest
 
 
 def unit_rows(X):

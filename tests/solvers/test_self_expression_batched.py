@@ -3,8 +3,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
-from sklearn_whitebox.solvers import self_express
-from sklearn_whitebox.solvers._self_expression_batched import self_express_batched
+from sklearn_whitebox.solvers import self_express, self_express_batched
 
 METHODS = ["elastic_net", "lasso", "omp", "ridge", "thresholding"]
 
