@@ -23,6 +23,7 @@ from common import (
     unit,
 )
 from scipy import sparse
+from scipy.sparse.linalg import ArpackError, eigsh
 from sklearn.cluster import KMeans, SpectralClustering
 from sklearn.decomposition import PCA
 from sklearn.mixture import GaussianMixture
@@ -115,7 +116,11 @@ def _peers(X, y, n_clusters, seed):
         settings = [("EnSC", {"gamma": g}) for g in (10.0, 50.0, 200.0)]
         settings += [("SSC-OMP", {"n_nonzero_coefs": k}) for k in (3, 5, 10)]
         for name, options in settings:
-            labels, seconds = timed(_toolbox, rows, n_clusters, name, options, seed)
+            try:
+                labels, seconds = timed(_toolbox, rows, n_clusters, name, options, seed)
+            except ArpackError as error:
+                print(f"  {name}: {str(error).splitlines()[0]}")
+                continue
             yield _row(name, str(*options.values()), y, labels, seconds)
 
 
@@ -129,11 +134,12 @@ def _toolbox(rows, n_clusters, name, options, seed):
     norms = np.sqrt(np.asarray(codes.multiply(codes).sum(axis=1)).ravel())
     codes = sparse.diags_array(1 / np.where(norms > 0, norms, 1)) @ codes
     affinity = sparse.csr_array(codes + codes.T) / 2
-    affinity.setdiag(1e-9)  # isolated rows have to have a degree
-    cut = SpectralClustering(
-        n_clusters, affinity="precomputed", n_init=20, random_state=seed
-    )
-    return cut.fit_predict(sparse.csr_matrix(affinity))
+    degrees = np.asarray(affinity.sum(axis=1)).ravel()
+    scale = sparse.diags_array(1 / np.sqrt(np.where(degrees > 0, degrees, 1)))
+    start = np.random.default_rng(seed).uniform(size=len(rows))
+    _, vectors = eigsh(scale @ affinity @ scale, n_clusters, which="LA", v0=start)
+    kmeans = KMeans(n_clusters, n_init=20, random_state=seed)
+    return kmeans.fit_predict(unit(vectors))
 
 
 def _row(method, variant, y, labels, seconds):

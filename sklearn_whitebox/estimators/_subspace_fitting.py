@@ -31,10 +31,8 @@ from sklearn_whitebox.solvers._graph_choice import (
 )
 from sklearn_whitebox.solvers._graph_cut import cut_graph, noise_level
 from sklearn_whitebox.solvers._incremental_coding import class_moments
-from sklearn_whitebox.solvers._neighbor_graph import neighbor_expression
 from sklearn_whitebox.solvers._self_expression import self_expression_bytes
 from sklearn_whitebox.solvers._spectral import (
-    affinity_from_codes,
     graph_components,
     spectral_pairs,
 )
@@ -314,9 +312,7 @@ class SubspaceFitting:
             return np.zeros(len(rows), np.int64)
         groups = self._groups(rows, affinity)
         if len(groups) > n_clusters and self.settings.on_disconnected == "bridge":
-            near = neighbor_expression(X, n_neighbors=5, n_jobs=self.settings.n_jobs)
-            links = affinity_from_codes(near.solution, shared_neighbors=0)
-            affinity = bridge_components(affinity, links, groups)
+            affinity = bridge_components(affinity, rows, groups)
             groups = self._groups(rows, affinity)
         if len(groups) > n_clusters:
             self._report_disconnection([len(group) for group in groups])

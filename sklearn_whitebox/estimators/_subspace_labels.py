@@ -3,12 +3,18 @@
 import numpy as np
 from scipy import sparse
 from sklearn.cluster import AgglomerativeClustering, KMeans
+from sklearn.neighbors import NearestNeighbors
 
 from sklearn_whitebox.solvers._copies import distinct_rows
 from sklearn_whitebox.solvers._spectral import pivoted_qr_labels
 
 # Samples up to which k-means also starts from a hierarchy, whose cost is quadratic.
 _HIERARCHY_SIZE = 2000
+
+# Links from each component to others, and the weight of the shortest of them in units
+# of the strongest edge.
+_BRIDGES = 5
+_BRIDGE_WEIGHT = 1e-3
 
 
 def prepare_rows(X, affine, offset, constant, normalize):
@@ -153,38 +159,53 @@ def number_by_weight(labels, weights):
     return rank[inverse].astype(np.int32), len(names)
 
 
-def bridge_components(affinity, near, components, weight=1e-3):
-    """Connect a graph by weak links between near neighbours.
+def bridge_components(affinity, X, components):
+    """Connect each component of a graph with what is nearest outside of it.
 
     Parameters
     ----------
     affinity : csr_array of shape (n_samples, n_samples)
         Symmetric affinity.
-    near : csr_array of shape (n_samples, n_samples)
-        Symmetric affinity of near neighbours.
+    X : ndarray of shape (n_samples, n_features)
+        Samples.
     components : list of ndarray
         Components of `affinity`.
-    weight : float, default=1e-3
-        Weight of the strongest new link in units of the strongest old one.
 
     Returns
     -------
     affinity : csr_array of shape (n_samples, n_samples)
-        With links between different components added.
+        With a few links from each component to others added, weak beside those within,
+        and the weaker the longer they are.
+
+    Notes
+    -----
+    Costs O(n² d) at most.
     """
-    part = np.arange(affinity.shape[0]) + len(components)
-    for k, members in enumerate(components):
-        part[members] = k
-    links = sparse.coo_array(near)
-    rows, columns = links.coords
-    across = part[rows] != part[columns]
-    if not across.any():
+    inside = np.zeros(len(X), bool)
+    inside[np.concatenate(components)] = True
+    starts, ends, lengths = [], [], []
+    for members in components:
+        others = inside.copy()
+        others[members] = False
+        others = np.flatnonzero(others)
+        if len(others) == 0:
+            continue
+        search = NearestNeighbors(n_neighbors=1).fit(X[others])
+        gaps, nearest = search.kneighbors(X[members])
+        shortest = np.argsort(gaps[:, 0], kind="stable")[:_BRIDGES]
+        starts.append(members[shortest])
+        ends.append(others[nearest[shortest, 0]])
+        lengths.append(gaps[shortest, 0])
+    if not starts:
         return affinity
-    scale = weight * (affinity.max() or 1.0) / links.data[across].max()
-    bridges = sparse.csr_array(
-        (scale * links.data[across], (rows[across], columns[across])), affinity.shape
+    starts, ends, lengths = map(np.concatenate, (starts, ends, lengths))
+    tiny = np.finfo(np.float64).tiny
+    relative = max(lengths.min(), tiny) / np.maximum(lengths, tiny)
+    weights = _BRIDGE_WEIGHT * (affinity.max() or 1.0) * relative**2
+    links = sparse.csr_array(
+        (weights.astype(affinity.dtype), (starts, ends)), affinity.shape
     )
-    return sparse.csr_array(affinity + bridges)
+    return sparse.csr_array(affinity + links + links.T)
 
 
 def to_original(matrix, first, inverse, n_samples, *, copy_rows):
