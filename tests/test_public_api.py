@@ -2,6 +2,7 @@ import importlib
 import inspect
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -41,6 +42,18 @@ def test_exports_are_listed_sorted_and_real(package):
         and value.__module__.startswith("sklearn_whitebox")
     }
     assert public == set(names) - {"__version__"}
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_exports_are_on_the_page_of_the_api(package):
+    if package == "sklearn_whitebox.estimators":
+        return  # the page names them where they are imported from
+    page = (Path(__file__).parents[1] / "doc" / "api.rst").read_text()
+    section = page.split(f".. currentmodule:: {package}\n")[1]
+    section = section.split(".. currentmodule::")[0]
+    listed = [line.strip() for line in section.splitlines() if line.startswith("   ")]
+    names = set(importlib.import_module(package).__all__) - {"__version__"}
+    assert [name for name in listed if not name.startswith(":")] == sorted(names)
 
 
 def test_version_is_that_of_the_installed_package():

@@ -2,7 +2,14 @@
 
 from sklearn_whitebox.display._affinity import AffinityDisplay
 from sklearn_whitebox.display._atoms import AtomsDisplay
+from sklearn_whitebox.display._principal_angles import PrincipalAngleDisplay
 from sklearn_whitebox.display._rate_curve import RateCurveDisplay
 from sklearn_whitebox.display._score_time import ScoreTimeDisplay
 
-__all__ = ["AffinityDisplay", "AtomsDisplay", "RateCurveDisplay", "ScoreTimeDisplay"]
+__all__ = [
+    "AffinityDisplay",
+    "AtomsDisplay",
+    "PrincipalAngleDisplay",
+    "RateCurveDisplay",
+    "ScoreTimeDisplay",
+]

@@ -4,7 +4,7 @@ from scipy.linalg import subspace_angles
 
 from sklearn_whitebox import SubspaceClusterer
 from sklearn_whitebox.datasets import make_union_of_subspaces
-from sklearn_whitebox.display._principal_angles import PrincipalAngleDisplay
+from sklearn_whitebox.display import PrincipalAngleDisplay
 
 matplotlib = pytest.importorskip("matplotlib")
 
