@@ -12,15 +12,16 @@ N_FRAMES = 25
 WIDTH, HEIGHT = 640.0, 480.0
 
 
-def make_motions(n_motions, *, noise=0.5, seed=0):
+def make_motions(n_motions, *, noise=1.0, seed=0):
     """Track points of rigid bodies through a sequence.
 
     Parameters
     ----------
     n_motions : int
         Bodies, the still scene included.
-    noise : float, default=0.5
-        Standard deviation of the tracked positions, in pixels of a 640 x 480 image.
+    noise : float, default=1.0
+        Standard deviation of the tracked positions, in pixels of a 640 x 480 image;
+        the drift of the tracker grows to twice as much.
     seed : int, default=0
         Seed.
 
@@ -41,8 +42,9 @@ def make_motions(n_motions, *, noise=0.5, seed=0):
         size = 220.0 if body == 0 else rng.uniform(30, 80)
         points = size * rng.uniform(-1, 1, size=(n_points, 3)) * [1.2, 0.9, 0.6]
         if body:
-            # Every other body only slides, which makes its motion more like the scene.
-            turns = np.deg2rad(rng.choice([2.0, 40.0]))
+            # A body that slides without turning has all directions of its subspace
+            # in common with the scene.
+            turns = np.deg2rad(rng.choice([0.0, 5.0, 40.0]))
             turn = Rotation.from_rotvec(smooth(rng, 3, turns)).as_matrix()
             path = smooth(rng, 3, rng.uniform(30, 100))
             places = rng.uniform(-150, 150, size=3) + path
@@ -52,7 +54,10 @@ def make_motions(n_motions, *, noise=0.5, seed=0):
         tracks.append(image.transpose(1, 0, 2).reshape(n_points, -1))
         y += [body] * n_points
     X = np.vstack(tracks) + np.tile([WIDTH / 2, HEIGHT / 2], N_FRAMES)
-    return X + noise * rng.normal(size=X.shape), np.array(y)
+    # Trackers lose their points slowly: errors of the frames add up.
+    steps = rng.normal(size=(len(X), N_FRAMES, 2)) / np.sqrt(N_FRAMES)
+    drift = 2 * noise * np.cumsum(steps, axis=1).reshape(X.shape)
+    return X + drift + noise * rng.normal(size=X.shape), np.array(y)
 
 
 def smooth(rng, n_columns, size):
