@@ -142,7 +142,8 @@ class SubspaceClusterer(
     labels_ : ndarray of shape (n_samples,)
         Cluster of each sample, int32; clusters are numbered by falling weight.
     method_ : str
-        The method that was used; "kmeans" if too few samples are distinct.
+        The method that was used; "kmeans" if ``method="auto"`` meets samples that are
+        mostly copies, and fewer distinct ones than `n_neighbors` a cluster.
     method_evidence_ : dict
         What ``method="auto"`` compared, see
         :func:`~sklearn_whitebox.solvers.choose_graph`; empty otherwise.

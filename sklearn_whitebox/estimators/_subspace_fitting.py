@@ -192,15 +192,10 @@ class SubspaceFitting:
         s = self.settings
         if s.method != "auto":
             return s.method, {}, None
-        discrete = len(X) < min(s.n_neighbors * self.guess, n_samples / 2)
+        copies = weights.sum() / (weights.min() * len(X))
+        discrete = copies > 2 and len(X) < s.n_neighbors * self.guess
         if discrete and self.count_is_given and s.n_clusters < len(X):
-            warnings.warn(
-                f"Only {len(X)} of {n_samples} samples are distinct, too few for a "
-                "graph; method='auto' clusters them by k-means. Choose another method "
-                "to have them clustered by a graph all the same.",
-                UserWarning,
-                stacklevel=_DEPTH - 1,
-            )
+            self._log("%d distinct samples are too few for a graph", len(X))
             return "kmeans", {}, None
         if len(X) < 2 * self.guess:
             return "neighbors", {}, None
