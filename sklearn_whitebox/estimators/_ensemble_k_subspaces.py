@@ -90,7 +90,7 @@ class EnsembleKSubspaces(
         Symmetric weights of the graph.
     bases_ : list of ndarray of shape (subspace_dim, n_features)
         Orthonormal basis of each cluster.
-    subspace_dims_ : ndarray of shape (n_clusters_,)
+    subspace_dims_ : ndarray of shape (`n_clusters_`,)
         Their dimensions.
     n_clusters_ : int
         Clusters found; fewer than `n_clusters` only if fewer samples are distinct.
@@ -286,7 +286,7 @@ class EnsembleKSubspaces(
 
         Returns
         -------
-        distances : ndarray or Tensor of shape (n_samples, n_clusters_)
+        distances : ndarray or Tensor of shape (n_samples, `n_clusters_`)
             Norms of the residuals; with ``normalize=True``, sines of the angles.
         """
         check_is_fitted(self)

@@ -78,9 +78,9 @@ class KSubspaces(
         Cluster of each sample, int32; clusters are numbered by falling weight.
     bases_ : list of ndarray of shape (subspace_dim, n_features)
         Orthonormal basis of each subspace, by falling energy.
-    offsets_ : ndarray of shape (n_clusters_, n_features)
+    offsets_ : ndarray of shape (`n_clusters_`, n_features)
         Mean of each cluster if `affine`, else zero.
-    subspace_dims_ : ndarray of shape (n_clusters_,)
+    subspace_dims_ : ndarray of shape (`n_clusters_`,)
         Dimensions of the subspaces.
     n_clusters_ : int
         Clusters found; fewer than `n_clusters` only if fewer subspaces hold all
@@ -284,7 +284,7 @@ class KSubspaces(
 
         Returns
         -------
-        distances : ndarray or Tensor of shape (n_samples, n_clusters_)
+        distances : ndarray or Tensor of shape (n_samples, `n_clusters_`)
             Norms of the residuals; with ``normalize=True``, of the unit samples.
         """
         check_is_fitted(self)
