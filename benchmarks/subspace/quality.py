@@ -1,5 +1,10 @@
 """Who finds the classes: one fixed default for all data against tuned peers.
 
+The constants of our default (15 neighbours, two rounds of weighting, the diffusion time
+and the thresholds of `choose_graph`) were set with the labels of the sets of this file
+in view, except for those under `HELD_OUT`, which nobody had looked at before the
+default was frozen: there, and only there, it is as untuned as it looks.
+
 `SubspaceClusterer()` is run as it comes, knowing only the number of classes. Peers
 without settings worth tuning run on raw and on unit rows, and EnSC and SSC-OMP (as in
 the toolbox of their authors: unit rows, scaled codes symmetrised, K eigenvectors,
@@ -27,15 +32,24 @@ from scipy.sparse.linalg import ArpackError, eigsh
 from sklearn.cluster import KMeans, SpectralClustering
 from sklearn.decomposition import PCA
 from sklearn.mixture import GaussianMixture
+from sklearn.neighbors import kneighbors_graph
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_whitebox import SubspaceClusterer
 from sklearn_whitebox.solvers import self_express
 
+SHIPPED = ("iris", "wine")
+
+# Raw pixels of 10,000 images each.
+HELD_OUT = ("mnist_test", "fashion_test")
+
 QUICK = ("digits", "iris", "wine", "segment")
 
 # Rows above which the peers of quadratic cost and tuned settings are left out.
-MOST_TUNED = 10_000
+MOST_TUNED = 11_000
+
+# Rows up to which peers are run with every seed, too; the median counts.
+MOST_REPEATED = 2000
 
 
 def run(quick, seeds, data_dir):
@@ -55,7 +69,7 @@ def run(quick, seeds, data_dir):
             | {"cpu_seconds": seconds, "peak_mib": round(memory.mib, 1)}
             | {"predict": model.predict_method_}
         )
-        if seed == seeds[0]:
+        if seed == seeds[0] or len(X) <= MOST_REPEATED:
             rows += [row | peer for peer in _peers(X, y, n_clusters, seed)]
     return {
         "summary": summarise(rows, ["data", "method", "variant"]),
@@ -75,7 +89,7 @@ def _sets(quick, seeds, data_dir):
     for name in list(UNIONS)[: 2 if quick else None]:
         for seed in seeds:
             yield name, seed, *union(name, seed)
-    for name in QUICK if quick else ("digits", *IMAGES, *TABLES, "iris", "wine"):
+    for name in QUICK if quick else (*HELD_OUT, "digits", *IMAGES, *TABLES, *SHIPPED):
         data = load(name, data_dir)
         if data is not None:
             for seed in seeds:
@@ -113,31 +127,43 @@ def _peers(X, y, n_clusters, seed):
             yield _row("GaussianMixture", space, y, labels, seconds)
     if small:
         rows = spaces["unit"]
-        settings = [("EnSC", {"gamma": g}) for g in (10.0, 50.0, 200.0)]
+        settings = [("EnSC", {"gamma": g}) for g in (10.0, 50.0, 200.0, 500.0)]
         settings += [("SSC-OMP", {"n_nonzero_coefs": k}) for k in (3, 5, 10)]
         for name, options in settings:
-            try:
-                labels, seconds = timed(_toolbox, rows, n_clusters, name, options, seed)
-            except ArpackError as error:
-                print(f"  {name}: {str(error).splitlines()[0]}")
-                continue
-            yield _row(name, str(*options.values()), y, labels, seconds)
+            codes, coding = timed(_toolbox_codes, rows, name, options)
+            for nearest in (False, True):
+                try:
+                    labels, cutting = timed(
+                        _toolbox_cut, codes, n_clusters, nearest, seed
+                    )
+                except ArpackError as error:
+                    print(f"  {name}: {str(error).splitlines()[0]}")
+                    continue
+                variant = f"{options}, {'3-NN' if nearest else 'symmetrised'}"
+                yield _row(name, variant, y, labels, coding + cutting)
 
 
-def _toolbox(rows, n_clusters, name, options, seed):
-    """Affinity and cut as in the toolbox of the authors of EnSC and SSC-OMP."""
+def _toolbox_codes(rows, name, options):
     if name == "EnSC":
-        codes = self_express(rows, method="elastic_net", **options).solution
-    else:
-        codes = self_express(rows, method="omp", n_pursuits=1, **options).solution
-    codes = abs(codes)
+        return self_express(rows, method="elastic_net", **options).solution
+    return self_express(rows, method="omp", n_pursuits=1, **options).solution
+
+
+def _toolbox_cut(codes, n_clusters, nearest, seed):
+    """Affinity and cut as in the toolbox of the authors of EnSC and SSC-OMP."""
     norms = np.sqrt(np.asarray(codes.multiply(codes).sum(axis=1)).ravel())
     codes = sparse.diags_array(1 / np.where(norms > 0, norms, 1)) @ codes
-    affinity = sparse.csr_array(codes + codes.T) / 2
+    if nearest:
+        graph = kneighbors_graph(sparse.csr_matrix(codes), 3, include_self=False)
+        affinity = sparse.csr_array(graph + graph.T) / 2
+    else:
+        affinity = sparse.csr_array(abs(codes) + abs(codes).T) / 2
     degrees = np.asarray(affinity.sum(axis=1)).ravel()
     scale = sparse.diags_array(1 / np.sqrt(np.where(degrees > 0, degrees, 1)))
-    start = np.random.default_rng(seed).uniform(size=len(rows))
-    _, vectors = eigsh(scale @ affinity @ scale, n_clusters, which="LA", v0=start)
+    start = np.random.default_rng(seed).uniform(size=affinity.shape[0])
+    _, vectors = eigsh(
+        scale @ affinity @ scale, n_clusters, which="LA", v0=start, maxiter=3000
+    )
     kmeans = KMeans(n_clusters, n_init=20, random_state=seed)
     return kmeans.fit_predict(unit(vectors))
 
@@ -158,6 +184,7 @@ def _best(rows):
             for row in rows
             if row["data"] == line["data"] and row["method"] != "SubspaceClusterer"
         ]
+        peers = summarise(peers, ["data", "method", "variant"])
         simple = [r for r in peers if r["method"] in ("KMeans", "SpectralClustering")]
         best, plain = (
             max(group, key=lambda row: row["accuracy"]) for group in (peers, simple)

@@ -34,7 +34,7 @@ def answer(question, quick, seeds, data_dir):
     if question == "robustness":
         return module.run(quick)
     if question == "counting":
-        return module.run(quick, seeds)
+        return module.run(quick, len(seeds))
     if question == "classifying":
         return module.run(quick, data_dir)
     return module.run(quick, seeds, data_dir)

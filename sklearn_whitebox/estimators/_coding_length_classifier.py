@@ -21,6 +21,9 @@ from sklearn_whitebox.solvers._incremental_coding import (
 # Distortions that are compared, as shares of the mean squared norm about the mean.
 _SHARES = 10.0 ** np.arange(-4, 0.51, 0.25)
 
+# Weight of a class below which its code has no meaning.
+_LEAST_WEIGHT = 0.1
+
 
 class CodingLengthClassifier(ClassifierMixin, WhiteboxEstimator):
     r"""Classify samples by minimum incremental coding length.
@@ -206,6 +209,13 @@ class CodingLengthClassifier(ClassifierMixin, WhiteboxEstimator):
                     for old, new in zip(self._moments(), moments, strict=True)
                 ]
             counts = np.array([count for count, _, _ in moments])
+            light = np.flatnonzero((counts > 0) & (counts < _LEAST_WEIGHT))
+            if len(light):
+                raise ValueError(
+                    f"sample_weight of class {classes[light[0]]!r} sums to "
+                    f"{counts[light[0]]:.1e}; weights count samples, so scale them "
+                    "until the sum is about the number of samples of the class."
+                )
             prior = self._prior(counts)
             if first:
                 distortion, path = self._choose_distortion(

@@ -345,6 +345,11 @@ class RateReductionClusterer(
                 self.embedding_, labels, n_found, subspace_dim=dim
             )
         self.subspace_dims_ = np.array([len(basis) for basis in self.bases_])
+        if rows.any() and not self.subspace_dims_.any():
+            raise ValueError(
+                "Training diverged (all features are zero); lower learning_rate="
+                f"{self.learning_rate}."
+            )
         self.labels_ = labels
         self.n_clusters_ = n_found
         self._largest_cluster = int(np.argmax(np.bincount(labels)))

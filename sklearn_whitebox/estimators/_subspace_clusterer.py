@@ -93,9 +93,10 @@ class SubspaceClusterer(
         neighbours are sought in the scale of the data.
     affine : bool or "auto", default="auto"
         Whether subspaces may miss the origin. The data are then centred and get one
-        more coordinate of constant value. ``"auto"`` does so for sparse codes if there
-        are fewer features than clusters, or fewer than three: linear subspaces then
-        cannot be independent.
+        more coordinate of constant value. ``"auto"`` does so if `method` names sparse
+        codes and there are fewer features than clusters, or fewer than three: linear
+        subspaces then cannot be independent. Trajectories of points on moving bodies
+        want True.
     affine_scale : float, default=1.0
         The constant, in units of the median norm of the centred samples.
     max_clusters : int, default=20
@@ -124,9 +125,10 @@ class SubspaceClusterer(
         ``"auto"`` takes the vote only if held-out training samples agree better with
         it, and keeps the training samples then.
     n_anchors : int or "auto", default="auto"
-        Build the graph on so many samples, drawn at random, and assign the others as
-        new ones. ``"auto"`` takes all up to 100,000 samples, and 20,000 of more; 10,000
-        if ``method="auto"`` has chosen sparse codes.
+        Build the graph on so many distinct samples, those with the smallest hashes of
+        their values, which are as good as random, and assign the others as new ones.
+        ``"auto"`` takes all up to 100,000 samples, and 20,000 of more; 10,000 if
+        ``method="auto"`` has chosen sparse codes.
     device : str or torch.device, default="auto"
         Where codes are made: ``"auto"`` takes CUDA if there is one and the work is
         worth the transfers.
@@ -140,7 +142,8 @@ class SubspaceClusterer(
     Attributes
     ----------
     labels_ : ndarray of shape (n_samples,)
-        Cluster of each sample, int32; clusters are numbered by falling weight.
+        Cluster of each sample, int32; clusters are numbered by falling weight among the
+        samples that the graph was built on.
     method_ : str
         The method that was used; "kmeans" if ``method="auto"`` meets samples that are
         mostly copies, and fewer distinct ones than `n_neighbors` a cluster.
@@ -442,37 +445,29 @@ class SubspaceClusterer(
         return restore(self._assign_new(_as_dense(X)[0]), like=original)
 
     def _assign_new(self, X):
-        distances, is_zero = self._distances(X)
-        labels = np.argmin(distances, axis=1)
-        if self.predict_method_ != "subspace":
-            rows = self._prepare(X)
-            with serial_blas():
-                if self.predict_method_ == "representation":
-                    votes = self._code_book().votes(X, rows)
-                    voted = votes.max(axis=1) > 0
-                    labels[voted] = np.argmax(votes[voted], axis=1)
-                else:
-                    costs = coding_costs(rows, self._moments, self._distortion)
-                    labels = np.argmin(costs, axis=1)
-        if self.predict_method_ != "representation" or "ridge" in self.method_:
-            labels[is_zero] = 0
-        return labels.astype(np.int32)
+        labels = np.zeros(len(X), np.int32)
+        with serial_blas():
+            if self.predict_method_ == "coding_length":
+                rows = self._prepare(X)
+                costs = coding_costs(rows / self._unit, self._moments, self._distortion)
+                labels[:] = np.argmin(costs, axis=1)
+                labels[~rows.any(axis=1)] = 0
+                return labels
+            missing = np.ones(len(X), bool)
+            if self.predict_method_ == "representation":
+                votes = CodeBook(*self._code_book).votes(X, self._prepare(X))
+                missing = votes.max(axis=1) <= 0
+                labels[:] = np.argmax(votes, axis=1)
+            if missing.any():
+                distances, is_zero = self._distances(X[missing])
+                nearest = np.argmin(distances, axis=1)
+                nearest[is_zero] = 0
+                labels[missing] = nearest
+        return labels
 
     def _prepare(self, X):
         return prepare_rows(
             X, self.affine_, self.offset_, self.affine_constant_, self.normalize
-        )
-
-    def _code_book(self):
-        X, labels = self._training_samples, self._training_labels
-        return CodeBook(
-            self.method_,
-            X,
-            self._prepare(X),
-            labels,
-            self.n_clusters_,
-            self.n_neighbors,
-            self.alpha,
         )
 
     def _distances(self, X):

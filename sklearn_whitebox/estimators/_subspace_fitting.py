@@ -1,6 +1,7 @@
 """The steps of fitting a SubspaceClusterer, from distinct samples to its state."""
 
 import logging
+import sys
 import warnings
 from numbers import Integral
 
@@ -44,8 +45,9 @@ from sklearn_whitebox.solvers._subspaces import (
 
 logger = logging.getLogger("sklearn_whitebox")
 
-# Clusters that methods are compared with while their number is not known.
-_GUESS = 8
+# Clusters that methods are compared with if linear codes show only one, and samples of
+# which linear codes count them.
+_GUESS, _GUESS_SIZE = 8, 1000
 
 _SPARSE_CODES = ("elastic_net", "lasso", "omp")
 _EXPRESSED = (*_SPARSE_CODES, "ridge", "low_rank", "thresholding")
@@ -60,8 +62,8 @@ _TRIAL_SIZE = 3000
 # in few dimensions, where so many rows fix the subspaces.
 _ENOUGH = 10_000
 
-# Frames between a warning and the caller of `fit`.
-_DEPTH = 6
+# Median cosine between samples beyond which linear codes are warned of.
+_CONE = 0.95
 
 
 class SubspaceFitting:
@@ -78,6 +80,7 @@ class SubspaceFitting:
     def __init__(self, settings, sparse_rows):
         self.settings = settings
         self.sparse_rows = sparse_rows
+        self.unit = 1.0
         self.count_is_given = settings.n_clusters != "auto"
         self.guess = settings.n_clusters if self.count_is_given else _GUESS
         self.seed = draw_seed(settings.random_state)
@@ -94,10 +97,16 @@ class SubspaceFitting:
                 f"n_samples={n_samples} should be >= n_clusters={s.n_clusters}; "
                 "lower n_clusters."
             )
-        if isinstance(s.n_anchors, Integral) and s.n_anchors < self.guess:
+        least = s.n_clusters if self.count_is_given else 2
+        if isinstance(s.n_anchors, Integral) and s.n_anchors < least:
             raise ValueError(
-                f"n_anchors={s.n_anchors} should be >= n_clusters={self.guess}; raise "
+                f"n_anchors={s.n_anchors} should be >= n_clusters={least}; raise "
                 "n_anchors."
+            )
+        if self.subspace_dim is not None and self.subspace_dim >= max(2, n_features):
+            raise ValueError(
+                f"subspace_dim={s.subspace_dim} must be less than n_features="
+                f"{n_features}: a subspace that is all of space fits every sample."
             )
         self._device(X)  # refuses one that is not there
         width, method = 2 * s.n_neighbors, s.method
@@ -107,12 +116,18 @@ class SubspaceFitting:
             width = s.n_nonzero_coefs * s.n_pursuits
         width = min(width, n_anchors, s.max_nonzero or width)
         n_vectors = 2 * (s.n_clusters if self.count_is_given else s.max_clusters)
-        codes = self_expression_bytes(
-            (n_anchors, n_features),
-            X.itemsize,
-            method=method if method in _EXPRESSED else "ridge",
-            n_neighbors=s.n_neighbors,
-            n_jobs=effective_n_jobs(s.n_jobs),
+        sizes = {method if method in _EXPRESSED else "ridge": n_anchors}
+        if method == "auto":
+            sizes["elastic_net"] = min(n_anchors, _ENOUGH)
+        codes = max(
+            self_expression_bytes(
+                (size, n_features),
+                X.itemsize,
+                method=name,
+                n_neighbors=s.n_neighbors,
+                n_jobs=effective_n_jobs(s.n_jobs),
+            )
+            for name, size in sizes.items()
         )
         # The affinity holds each edge twice and is copied a few times on the way.
         edges = 80.0 * n_anchors * width
@@ -129,9 +144,12 @@ class SubspaceFitting:
         rows = prepare_rows(X, affine, offset, constant, self.settings.normalize)
         if not self.settings.normalize:
             # Codes and subspaces do not depend on the unit; squares may underflow.
-            rows = rows / (np.abs(rows).max() or 1)
+            self.unit = float(np.abs(rows).max()) or 1.0
+            rows = rows / self.unit
         # Steps of k-means, the only ones with OpenMP inside.
         work = 2.0 * len(rows) * self.guess * (self.guess + 3)
+        if self.settings.method in _EXPRESSED and not affine:
+            _warn_of_cone(rows)
         with serial_blas(), serial_pools(work):
             method, evidence, graph = self._choose(X, rows, weights, n_samples)
             if self._is_enough(method) and len(X) > _ENOUGH:
@@ -169,6 +187,7 @@ class SubspaceFitting:
             "offset_": offset,
             "affine_constant_": constant,
             "n_iter_": graph.result.n_iter,
+            "_unit": self.unit,
             **state,
         }
 
@@ -199,6 +218,8 @@ class SubspaceFitting:
             return "kmeans", {}, None
         if len(X) < 2 * self.guess:
             return "neighbors", {}, None
+        if not self.count_is_given:
+            self.guess = self._first_guess(X, rows, weights)
         choice = choose_graph(
             X,
             rows,
@@ -234,20 +255,24 @@ class SubspaceFitting:
             l1_ratio=s.l1_ratio,
             n_nonzero_coefs=s.n_nonzero_coefs,
             n_pursuits=s.n_pursuits,
-            alpha=s.alpha,
+            alpha=self._alpha(),
             tol=s.tol,
             max_nonzero=s.max_nonzero,
         )
         self._log("codes of %.1f samples each", graph.result.solution.nnz / len(rows))
         if not graph.result.converged:
-            warnings.warn(
+            _warn(
                 "The code of a sample violates an optimality condition by "
                 f"{graph.result.gap:.1e}, more than tol={s.tol}; lower gamma, or raise "
                 "tol.",
                 ConvergenceWarning,
-                stacklevel=_DEPTH - 1,
             )
         return graph
+
+    def _alpha(self):
+        """Return the regularisation in squared units of the prepared rows."""
+        alpha = self.settings.alpha
+        return None if alpha is None else alpha / self.unit**2
 
     def _device(self, rows):
         return resolve_device(self.settings.device, work=float(len(rows)) * rows.size)
@@ -256,7 +281,8 @@ class SubspaceFitting:
         """Label all samples; return labels and the path of `n_clusters="auto"`."""
         path = np.empty((0, 2))
         if len(X) <= self.guess and self.count_is_given:
-            return self._label_the_rest(rows, np.arange(len(X)), weights), path
+            alone = np.arange(len(X))
+            return self._label_the_rest(rows, alone, weights, method), path
         if method == "kmeans":
             peak = float(np.abs(X - X[0]).max()) or 1.0
             kmeans = KMeans(
@@ -267,50 +293,82 @@ class SubspaceFitting:
             return kmeans.fit((X - X[0]) / peak, sample_weight=weights).labels_, path
         affinity = weigh_nodes(affinity, weights)
         if self.count_is_given:
-            labels = self._cut(X, rows, space, weights, affinity, distortion)
-            return self._label_the_rest(rows, labels, weights), path
-        components, _ = graph_components(affinity)
+            labels = self._cut(rows, space, weights, affinity, distortion)
+            return self._label_the_rest(rows, labels, weights, method), path
         largest = min(self.settings.max_clusters, len(X) - 1)
+        affinity, components = self._connect(rows, affinity, largest)
+        labels, path = self._count(
+            rows, space, weights, affinity, components, method, distortion, self.assign
+        )
+        limited = largest == self.settings.max_clusters > 1
+        if limited and path[np.argmin(path[:, 1]), 0] == largest:
+            _warn(
+                f"The coding length is shortest for {largest} clusters, the most that "
+                "were tried; raise max_clusters.",
+                UserWarning,
+            )
+        return labels, path
+
+    def _count(
+        self, rows, space, weights, affinity, components, method, distortion, assign
+    ):
+        """Cut a graph into any number of clusters and keep the shortest code."""
+        largest = min(self.settings.max_clusters, len(rows) - 1)
         pairs = spectral_pairs(
             affinity, largest + max(largest, 6), components=components, seed=self.seed
         )
 
         def cut(n_clusters):
             if n_clusters == 1:
-                return np.zeros(len(X), np.int64)
+                return np.zeros(len(rows), np.int64)
             labels = cut_graph(
-                space, affinity, components, n_clusters, assign=self.assign,
-                distortion=distortion, seed=self.seed, weights=weights, pairs=pairs,
-            )  # fmt: skip
-            return self._label_the_rest(rows, labels, weights)
+                space,
+                affinity,
+                components,
+                n_clusters,
+                assign=assign,
+                distortion=distortion,
+                seed=self.seed,
+                weights=weights,
+                pairs=pairs,
+            )
+            return self._label_the_rest(rows, labels, weights, method)
 
-        labels, path = choose_cut(
+        return choose_cut(
             space,
             cut,
             range(1, largest + 1),
             distortion=distortion,
             code_mean=space is not rows,
         )
-        if largest > 1 and path[np.argmin(path[:, 1]), 0] == largest:
-            warnings.warn(
-                f"The coding length is shortest for {largest} clusters, the most that "
-                "were tried; raise max_clusters.",
-                UserWarning,
-                stacklevel=_DEPTH,
-            )
-        return labels, path
 
-    def _cut(self, X, rows, space, weights, affinity, distortion):
+    def _first_guess(self, X, rows, weights):
+        """Count clusters of linear codes of a few samples, to compare methods with."""
+        X, rows, weights = X[:_GUESS_SIZE], rows[:_GUESS_SIZE], weights[:_GUESS_SIZE]
+        graph = build_graph(X, rows, "ridge", n_jobs=self.settings.n_jobs)
+        affinity = weigh_nodes(graph.affinity, weights)
+        components, _ = graph_components(affinity)
+        if not components:
+            return _GUESS
+        _, path = self._count(
+            rows,
+            rows,
+            weights,
+            affinity,
+            components,
+            "ridge",
+            noise_level(rows, graph.result.solution),
+            Assigner("kmeans", _FEW_STARTS, self.seed),
+        )
+        found = int(path[np.argmin(path[:, 1]), 0])
+        return found if found > 1 else _GUESS
+
+    def _cut(self, rows, space, weights, affinity, distortion):
         """Label the samples of the graph; -1 for those that have to follow later."""
         n_clusters = self.settings.n_clusters
         if n_clusters == 1:
             return np.zeros(len(rows), np.int64)
-        groups = self._groups(rows, affinity)
-        if len(groups) > n_clusters and self.settings.on_disconnected == "bridge":
-            affinity = bridge_components(affinity, rows, groups)
-            groups = self._groups(rows, affinity)
-        if len(groups) > n_clusters:
-            self._report_disconnection([len(group) for group in groups])
+        affinity, groups = self._connect(rows, affinity, n_clusters)
         return cut_graph(
             space,
             affinity,
@@ -322,16 +380,26 @@ class SubspaceFitting:
             weights=weights,
         )
 
-    def _groups(self, rows, affinity):
+    def _connect(self, rows, affinity, n_clusters):
+        """Deal with more components than clusters; return graph and components."""
+        groups = self._groups(rows, affinity, n_clusters)
+        if len(groups) > n_clusters and self.settings.on_disconnected == "bridge":
+            affinity = bridge_components(affinity, rows, groups)
+            groups = self._groups(rows, affinity, n_clusters)
+        if len(groups) > n_clusters:
+            self._report_disconnection([len(group) for group in groups], n_clusters)
+        return affinity, groups
+
+    def _groups(self, rows, affinity, n_clusters):
         """Components of the graph, and isolated samples if they are needed, too."""
         groups, isolated = graph_components(affinity)
-        if sum(map(len, groups)) < self.settings.n_clusters:
+        if sum(map(len, groups)) < n_clusters:
             first, _, _ = distinct_rows(rows)
             alone = isolated[rows[isolated].any(axis=1) & np.isin(isolated, first)]
             groups = groups + [np.array([i]) for i in alone]
         return groups
 
-    def _label_the_rest(self, rows, labels, weights):
+    def _label_the_rest(self, rows, labels, weights, method):
         labels = labels.copy()
         missing = labels < 0
         if missing.all():
@@ -343,8 +411,11 @@ class SubspaceFitting:
             largest = np.argmax(np.bincount(labels[known], weights[known]))
             labels[missing] = np.argmin(subspace_residuals(rows[missing], bases), 1)
             labels[missing & ~rows.any(axis=1)] = largest
-        # The embedding of a copy differs from its original's by what points at it.
-        return join_opposites(rows, labels) if self.settings.normalize else labels
+        if not self.settings.normalize or "neighbors" in method or method == "kmeans":
+            return labels
+        # To codes of unit rows, multiples of a sample are copies; the embedding of a
+        # copy differs from its original's by what points at it.
+        return join_opposites(rows, labels)
 
     def _refine(self, rows, labels, n_clusters, distortion, weights):
         options = {"distortion": distortion, "subspace_dim": self.subspace_dim}
@@ -363,9 +434,11 @@ class SubspaceFitting:
         """Fit subspaces and whatever else the rule for new samples needs."""
         s = self.settings
 
+        options = {"n_neighbors": s.n_neighbors, "alpha": self._alpha()}
+
         def code(points, prepared, names):
-            return CodeBook(
-                method, points, prepared, names, n_clusters, s.n_neighbors, s.alpha
+            return CodeBook.learn(
+                method, points, prepared, names, n_clusters, **options
             )
 
         rule = choose_rule(
@@ -392,23 +465,23 @@ class SubspaceFitting:
             "subspace_dims_": np.array([len(basis) for basis in bases]),
             "predict_method_": rule.name,
             "predict_agreement_": rule.agreement,
-            "_training_samples": None,
-            "_training_labels": None,
+            "_code_book": None,
             "_moments": None,
             "_distortion": distortion,
         }
         if rule.name == "representation":
-            state["_training_samples"], state["_training_labels"] = X, labels
+            state["_code_book"] = code(X, rows, labels).state()
         elif rule.name == "coding_length":
             state["_moments"] = [
                 class_moments(rows[labels == k]) for k in range(n_clusters)
             ]
         return state
 
-    def _report_disconnection(self, sizes):
+    def _report_disconnection(self, sizes, n_clusters):
+        name = "n_clusters" if self.count_is_given else "max_clusters"
         message = (
             f"The affinity graph has {len(sizes)} connected components, more than "
-            f"n_clusters={self.settings.n_clusters}; their sizes are {sizes[:5]}"
+            f"{name}={n_clusters}; their sizes are {sizes[:5]}"
             f"{' ...' if len(sizes) > 5 else ''}."
         )
         if self.settings.on_disconnected == "raise":
@@ -416,25 +489,48 @@ class SubspaceFitting:
                 f"{message} Raise n_neighbors or n_nonzero_coefs or lower l1_ratio to "
                 "connect it, raise n_clusters, or set on_disconnected='merge'."
             )
-        warnings.warn(
+        _warn(
             f"{message} They are merged by their coding length; more n_neighbors or "
             "n_nonzero_coefs, or a lower l1_ratio, connect the graph better.",
             UserWarning,
-            stacklevel=_DEPTH + 1,
         )
 
     def _report_lack(self, n_found):
-        warnings.warn(
+        _warn(
             f"Only {n_found} of n_clusters={self.settings.n_clusters} clusters were "
             "found: too few samples are distinct up to their scale. Lower n_clusters, "
             "or set affine=True if the scale matters.",
             ConvergenceWarning,
-            stacklevel=_DEPTH - 1,
         )
 
     def _log(self, message, *values):
         if self.settings.verbose:
             logger.info("SubspaceClusterer: " + message, *values)
+
+
+def _warn(message, category):
+    """Warn with the line of whoever called from outside of this library."""
+    level, frame = 1, sys._getframe()
+    inside = ("sklearn_whitebox", "sklearn", "contextlib")
+    while frame is not None and frame.f_globals["__name__"].split(".")[0] in inside:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)
+
+
+def _warn_of_cone(rows):
+    """Warn if nearly all samples lie around one direction."""
+    some = rows[:1000].astype(np.float64)
+    norms = np.linalg.norm(some, axis=1, keepdims=True)
+    some = some / np.where(norms > 0, norms, 1)
+    cosines = np.abs(some @ some.T)[np.triu_indices(len(some), 1)]
+    middle = np.median(cosines) if len(cosines) else 0.0
+    if middle > _CONE and rows.shape[1] > 1:
+        _warn(
+            f"The median cosine between samples is {middle:.3f}: what they have in "
+            "common drowns what they differ in. Set affine=True, subtract the mean, or "
+            "use method='auto'.",
+            UserWarning,
+        )
 
 
 def _coding_space(X, rows, codes, method):

@@ -83,9 +83,13 @@ def choose_rule(
         return Rule("representation", ENERGIES[0], np.nan)
     size = min(len(rows), _TRIAL_SIZE)
     learn, held = np.arange(size // 2), np.arange(size // 2, size)
-    enough = np.bincount(labels[learn], minlength=n_clusters).min(initial=2) >= 2
-    if not enough or not len(held):
-        return Rule("subspace" if name == "auto" else name, ENERGIES[0], np.nan)
+    # Clusters too small to be split have no say.
+    known = np.bincount(labels[learn], minlength=n_clusters) >= 2
+    held = held[known[labels[held]]]
+    if not len(held):
+        local = name == "auto" and "neighbors" in method
+        fallback = "representation" if local else "subspace"
+        return Rule(fallback if name == "auto" else name, ENERGIES[0], np.nan)
     truth = labels[held]
     best = Rule("subspace", ENERGIES[0], -1.0)
     spectra = principal_spectra(rows[learn], labels[learn], n_clusters)
@@ -104,8 +108,9 @@ def choose_rule(
         if name == "representation" or agreement > best.agreement + _MARGIN:
             best = Rule("representation", best.energy, agreement)
     elif name == "coding_length":
-        moments = [class_moments(rows[learn][labels[learn] == k]) for k in
-                   range(n_clusters)]  # fmt: skip
+        moments = [
+            class_moments(rows[learn][labels[learn] == k]) for k in range(n_clusters)
+        ]
         found = np.argmin(coding_costs(rows[held], moments, distortion), axis=1)
         best = Rule(name, best.energy, float(np.mean(found == truth)))
     return best
@@ -142,31 +147,69 @@ def coding_costs(rows, moments, distortion):
 class CodeBook:
     """Code new samples by training samples and let the coefficients vote.
 
+    Ridge regression and near neighbours code new samples as they coded those of the
+    fit; for all other methods the samples at the smallest angles vote.
+
     Parameters
     ----------
-    method : str
-        The method of the graph: codes of new samples are of the same kind.
-    X, rows : ndarray of shape (n_samples, n_features)
-        Training samples in their own scale and prepared.
+    parts : list of tuple
+        Kind of code and the arrays it needs.
     labels : ndarray of shape (n_samples,)
-        Their clusters.
+        Clusters of the training samples.
     n_clusters : int
         Number of clusters.
     n_neighbors : int
         Coefficients of a code.
-    alpha : float or None
-        Of the ridge regression; None takes half the mean eigenvalue.
     """
 
-    def __init__(self, method, X, rows, labels, n_clusters, n_neighbors, alpha=None):
-        self.n_clusters, self.labels = n_clusters, labels
+    def __init__(self, parts, labels, n_clusters, n_neighbors):
+        self.parts, self.labels = parts, labels
+        self.n_clusters, self.n_neighbors = n_clusters, n_neighbors
+
+    @classmethod
+    def learn(cls, method, X, rows, labels, n_clusters, *, n_neighbors, alpha):
+        """Prepare the codes by training samples.
+
+        Parameters
+        ----------
+        method : str
+            The method of the graph.
+        X, rows : ndarray of shape (n_samples, n_features)
+            Training samples in their own scale and prepared.
+        labels : ndarray of shape (n_samples,)
+            Their clusters.
+        n_clusters : int
+            Number of clusters.
+        n_neighbors : int
+            Coefficients of a code.
+        alpha : float or None
+            Of the ridge regression; None takes half the mean eigenvalue.
+
+        Returns
+        -------
+        book : CodeBook
+            Ready to vote.
+        """
         if method == "kmeans":
             # Few distinct samples: a new one equals one of them.
             method, n_neighbors = "neighbors", 1
-        self.parts = [_PARTS.get(part, _Angles) for part in method.split("+")]
-        self.parts = [
-            part(X, rows, min(n_neighbors, len(rows)), alpha) for part in self.parts
-        ]
+        parts = []
+        for part in method.split("+"):
+            if part == "neighbors":
+                peak = float(np.abs(X - X[0]).max()) or 1.0
+                points = (X - X[0]) / peak
+                squares = np.einsum("ij,ij->i", points, points)
+                parts.append(("neighbors", X[0], peak, points, squares))
+            elif part == "ridge":
+                parts.append(("products", _ridge_directions(rows, alpha)))
+            else:
+                norms = np.linalg.norm(rows, axis=1, keepdims=True)
+                parts.append(("products", rows / np.where(norms > 0, norms, 1)))
+        return cls(parts, labels, n_clusters, min(n_neighbors, len(rows)))
+
+    def state(self):
+        """Return what :meth:`__init__` takes, plain arrays and numbers."""
+        return self.parts, self.labels, self.n_clusters, self.n_neighbors
 
     def votes(self, X, rows):
         """Sum the coefficients of each new sample over the clusters.
@@ -183,67 +226,52 @@ class CodeBook:
         """
         votes = np.zeros((len(rows), self.n_clusters))
         step = max(1, _BLOCK_BYTES // (rows.itemsize * max(1, len(self.labels))))
-        members = np.eye(self.n_clusters)[self.labels]
         for start in range(0, len(rows), step):
             block = slice(start, start + step)
             for part in self.parts:
-                columns, weights = part.code(X[block], rows[block])
+                columns, weights = self._code(part, X[block], rows[block])
                 peaks = weights.max(axis=1, keepdims=True)
                 weights = weights / np.where(peaks > 0, peaks, 1)
-                votes[block] += np.einsum("iq,iqk->ik", weights, members[columns])
+                cells = self.labels[columns].astype(np.int64)
+                cells += self.n_clusters * np.arange(len(columns))[:, None]
+                votes[block] += np.bincount(
+                    cells.ravel(),
+                    weights.ravel(),
+                    minlength=len(columns) * self.n_clusters,
+                ).reshape(-1, self.n_clusters)
         return votes
 
-
-class _Ridge:
-    def __init__(self, X, rows, n_neighbors, alpha):
-        self.rows, self.n_neighbors = rows, n_neighbors
-        wide = rows.astype(np.float64)
-        self.by_samples = len(rows) < rows.shape[1]
-        gram = wide @ wide.T if self.by_samples else wide.T @ wide
-        if alpha is None:
-            alpha = np.trace(gram) / (2 * rows.shape[1]) or 1.0
-        gram.flat[:: len(gram) + 1] += alpha
-        self.factor = linalg.cho_factor(gram)
-
-    def code(self, X, rows):
-        # Both sides of (R'R + aI)^-1 R' = R' (RR' + aI)^-1; the smaller is factored.
-        known = rows @ self.rows.T if self.by_samples else rows
-        solved = linalg.cho_solve(self.factor, known.T.astype(np.float64)).T
-        solved = solved.astype(rows.dtype)
-        weights = solved if self.by_samples else solved @ self.rows.T
-        return _largest(np.abs(weights), self)
-
-
-class _Angles:
-    def __init__(self, X, rows, n_neighbors, alpha):
-        self.rows, self.n_neighbors = rows, n_neighbors
-
-    def code(self, X, rows):
-        return _largest(np.abs(rows @ self.rows.T), self)
-
-
-class _Neighbors:
-    def __init__(self, X, rows, n_neighbors, alpha):
-        self.X, self.n_neighbors = X, n_neighbors
-        self.origin = X[0]
-        self.peak = float(np.abs(X - X[0]).max()) or 1.0
-        self.points = (X - X[0]) / self.peak
-        self.squares = np.einsum("ij,ij->i", self.points, self.points)
-
-    def code(self, X, rows):
-        new = (X - self.origin) / self.peak
-        heights = 2 * new @ self.points.T - self.squares
-        columns, heights = _largest(heights, self)
+    def _code(self, part, X, rows):
+        if part[0] == "products":
+            return self._largest(
+                np.abs(rows @ part[1].T.astype(rows.dtype, copy=False))
+            )
+        _, origin, peak, points, squares = part
+        new = (X - origin) / peak
+        columns, heights = self._largest(2 * new @ points.T - squares)
         own = np.einsum("ij,ij->i", new, new)
         gaps = np.maximum(own[:, None] - heights, 0)
         last = np.maximum(gaps.max(axis=1, keepdims=True), _CLOSEST)
         return columns, np.exp(-gaps / last)
 
+    def _largest(self, scores):
+        first = scores.shape[1] - self.n_neighbors
+        columns = np.argpartition(scores, first, axis=1)[:, first:]
+        return columns, np.take_along_axis(scores, columns, axis=1)
 
-_PARTS = {"ridge": _Ridge, "neighbors": _Neighbors}
 
-
-def _largest(scores, part):
-    first = scores.shape[1] - part.n_neighbors
-    columns = np.argpartition(scores, first, axis=1)[:, first:]
-    return columns, np.take_along_axis(scores, columns, axis=1)
+def _ridge_directions(rows, alpha):
+    """Rows whose products with a new sample are its ridge coefficients."""
+    wide = rows.astype(np.float64)
+    by_samples = len(rows) < rows.shape[1]
+    gram = wide @ wide.T if by_samples else wide.T @ wide
+    if alpha is None:
+        alpha = np.trace(gram) / (2 * rows.shape[1]) or 1.0
+    gram.flat[:: len(gram) + 1] += alpha
+    # Both sides of R (R'R + aI)^-1 = (RR' + aI)^-1 R; the smaller is factored.
+    factor = linalg.cho_factor(gram)
+    if by_samples:
+        solved = linalg.cho_solve(factor, wide)
+    else:
+        solved = linalg.cho_solve(factor, wide.T).T
+    return np.ascontiguousarray(solved, rows.dtype)

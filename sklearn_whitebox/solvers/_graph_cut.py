@@ -114,10 +114,16 @@ def noise_level(X: Array, codes: sparse.csr_array) -> float:
     Returns
     -------
     distortion : float
-        Median squared residual of the codes, at least a hundredth of the mean squared
-        norm: without noise the median is rounding, which would price every direction.
+        Median squared residual of the samples from the multiples of what their codes
+        make, at least a hundredth of the mean squared norm: without noise the median is
+        rounding, which would price every direction. Codes by closed forms are cut off
+        or mere similarities, so that their length says nothing.
     """
-    residual = X - codes @ X
+    fitted = codes @ X
+    along = np.einsum("ij,ij->i", fitted, X)
+    own = np.einsum("ij,ij->i", fitted, fitted)
+    scale = np.maximum(along, 0) / np.where(own > 0, own, 1)
+    residual = X - scale[:, None] * fitted
     noise = np.median(np.einsum("ij,ij->i", residual, residual))
     energy = np.einsum("ij,ij->i", X, X).mean(dtype=np.float64)
     return float(max(noise, 0.01 * energy, np.finfo(X.dtype).tiny))

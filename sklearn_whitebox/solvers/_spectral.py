@@ -304,9 +304,11 @@ def _leading_pairs(
     try:
         values, vectors = eigsh(matrix, n_vectors, which="LA", v0=start, tol=tol)
     except ArpackError as error:
-        if n_nodes <= 5000:
+        # Only a lack of convergence comes with the pairs that were found.
+        values = getattr(error, "eigenvalues", np.empty(0))
+        vectors = getattr(error, "eigenvectors", np.empty((n_nodes, 0)))
+        if n_nodes <= 5000 or len(values) == 0:
             return _dense_pairs(matrix, n_vectors)
-        values, vectors = error.eigenvalues, error.eigenvectors  # type: ignore[attr-defined]
         warnings.warn(
             f"The eigensolver found only {len(values)} of {n_vectors} eigenvectors of "
             f"the affinity graph of {n_nodes} samples; a larger n_nonzero_coefs or a "

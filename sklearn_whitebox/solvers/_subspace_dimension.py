@@ -36,6 +36,9 @@ _MORE_STARTS = 5
 # Rounds in which single dimensions move.
 _ROUNDS = 5
 
+# Variance of rows that are all zero.
+_TINY = 1e-300
+
 # Relative decrease at which the rounds of a comparison end.
 _TOL = 1e-4
 
@@ -77,7 +80,7 @@ def description_length(rows: Rows, partition: Partition) -> float:
     weights = np.ones(len(rows.X)) if rows.weights is None else rows.weights
     total = float(weights.sum(dtype=np.float64))
     energy = rows.total(rows.squares)
-    floor = np.finfo(rows.X.dtype).eps * energy / (total * n_features)
+    floor = np.finfo(rows.X.dtype).eps * energy / (total * n_features) or _TINY
     length, across, n_free = 0.0, 0.0, 1.0
     for k, basis in enumerate(flats.bases):
         members = np.flatnonzero(partition.labels == k)
@@ -157,7 +160,13 @@ def choose_dims(
     flats : Flats
         Subspaces of these dimensions to start from.
     """
-    rows, directions = _leading_coordinates(rows.first(_MAX_ROWS))
+    rows = rows.first(_MAX_ROWS)
+    if rows.weights is not None:
+        # Copies fix no more dimensions than one row does: weights say where to look,
+        # the number of distinct rows how much is known.
+        share = rows.weights * (len(rows.X) / rows.weights.sum(dtype=np.float64))
+        rows = Rows.of(rows.X, share)
+    rows, directions = _leading_coordinates(rows)
     n_rows, n_features = rows.X.shape
     least = 0 if affine else 1
     most = max(1, min(n_features - 1, n_rows // (2 * n_clusters)))
@@ -276,7 +285,7 @@ def _supported_dims(rows: Rows, found: Partition, most: int) -> tuple[Indices, F
     weights = np.ones(len(rows.X)) if rows.weights is None else rows.weights
     sizes = np.bincount(found.labels, weights, len(flats.bases))
     across = (sizes * [n_features - len(basis) for basis in flats.bases]).sum()
-    floor = np.finfo(rows.X.dtype).eps * rows.total(rows.squares)
+    floor = np.finfo(rows.X.dtype).eps * rows.total(rows.squares) or _TINY
     noise = max(rows.total(found.least), floor) / max(across, 1)
     dims = np.array([len(basis) for basis in flats.bases])
     bases = []

@@ -210,3 +210,9 @@ def test_model_survives_pickling(wine):
     model = CodingLengthClassifier().fit(X, y)
     copy = pickle.loads(pickle.dumps(model))
     assert_array_equal(copy.predict_proba(X), model.predict_proba(X))
+
+
+def test_weights_that_count_next_to_no_sample_are_refused(wine):
+    X, y = wine
+    with pytest.raises(ValueError, match=r"sample_weight of class .* scale them"):
+        CodingLengthClassifier().fit(X, y, sample_weight=np.full(len(X), 1e-6))

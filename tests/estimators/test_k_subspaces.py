@@ -207,3 +207,14 @@ def test_scale_does_not_matter(union, scale):
     clusterer = KSubspaces(3, random_state=0).fit(X)
     assert clustering_accuracy(y, clusterer.labels_) == 1
     assert_array_equal(clusterer.predict(X), clusterer.labels_)
+
+
+@pytest.mark.parametrize("weight", [20, 100, 1e12])
+def test_equal_weights_change_no_dimension(weight):
+    X, y = make_union_of_subspaces(
+        150, 12, n_subspaces=3, subspace_dim=2, noise=0.05, random_state=0
+    )
+    clusterer = KSubspaces(3, random_state=0)
+    clusterer.fit(X, sample_weight=np.full(len(X), weight))
+    assert_array_equal(clusterer.subspace_dims_, [2, 2, 2])
+    assert clustering_accuracy(y, clusterer.labels_) == 1

@@ -371,3 +371,12 @@ def test_digits_reach_the_accuracy_of_the_benchmark():
     X, y = load_digits(return_X_y=True)
     labels = RateReductionClusterer(10, random_state=0).fit_predict(X)
     assert clustering_accuracy(y, labels) >= 0.88
+
+
+def test_features_that_vanish_are_reported():
+    X, _ = make_union_of_subspaces(150, 12, n_subspaces=3, noise=0.05, random_state=0)
+    clusterer = RateReductionClusterer(
+        3, max_iter=3, n_components=16, learning_rate=1e10, random_state=0
+    )
+    with pytest.raises(ValueError, match=r"diverged.*learning_rate"):
+        clusterer.fit(X)

@@ -9,7 +9,7 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.cluster import KMeans
-from sklearn.datasets import load_digits
+from sklearn.datasets import load_digits, make_moons
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -100,7 +100,7 @@ def test_refinement_repairs_flat_clusters_and_leaves_curved_ones():
     digits, _ = load_digits(return_X_y=True)
     plain = SubspaceClusterer(10, refine=False, random_state=0).fit(digits[:600])
     refined = SubspaceClusterer(10, random_state=0).fit(digits[:600])
-    assert_array_equal(refined.labels_, plain.labels_)
+    assert clustering_accuracy(plain.labels_, refined.labels_) > 0.995
 
 
 def test_digits_are_clustered_better_than_by_k_means():
@@ -122,6 +122,53 @@ def test_affine_subspaces_are_found(method):
     assert clustering_accuracy(y, clusterer.labels_) == 1
     assert_allclose(clusterer.offset_, X.mean(0))
     assert clusterer.bases_[0].shape[1] == 3
+
+
+@pytest.mark.parametrize("method", ["ridge", "omp", "low_rank"])
+def test_samples_on_a_narrow_cone_are_reported(method, union):
+    X = union[0] + 10
+    with pytest.warns(UserWarning, match=r"cosine.*affine=True"):
+        SubspaceClusterer(3, method=method, random_state=0).fit(X)
+    SubspaceClusterer(3, method=method, affine=True, random_state=0).fit(X)
+
+
+def test_multiples_of_a_sample_may_be_apart_for_near_neighbours(rng):
+    y = np.repeat([0, 1, 2], 30)
+    X = (np.array([2.0, 6.0, 10.0])[y] + 0.1 * rng.normal(size=90))[:, None]
+    clusterer = SubspaceClusterer(3, random_state=0).fit(X)
+    assert clusterer.method_ == "neighbors"
+    assert clustering_accuracy(y, clusterer.labels_) == 1
+
+
+@pytest.mark.parametrize("method", [m for m in ALL_METHODS if m != "auto"])
+def test_clusters_are_counted_with_every_method(union, method):
+    X, y = union
+    clusterer = SubspaceClusterer(
+        "auto", method=method, max_clusters=6, random_state=0
+    ).fit(X)
+    assert clusterer.n_clusters_ == 3
+    assert clustering_accuracy(y, clusterer.labels_) >= 0.99
+
+
+def test_a_tiny_cluster_does_not_spoil_prediction():
+    X, _ = make_moons(600, noise=0.05, random_state=0)
+    X = np.vstack([X, [[30.0, 30.0], [30.1, 30.0]]])
+    clusterer = SubspaceClusterer(3, random_state=0).fit(X)
+    assert_array_equal(np.bincount(clusterer.labels_), [300, 300, 2])
+    assert np.mean(clusterer.predict(X) == clusterer.labels_) > 0.99
+
+
+@pytest.mark.parametrize("unit", [1e-3, 1.0, 1e3])
+def test_regularisation_is_in_the_unit_of_the_data(union, unit):
+    X = union[0] * np.random.default_rng(0).uniform(0.5, 2, size=(180, 1)) * unit
+    options = {"normalize": False, "random_state": 0}
+    clusterer = SubspaceClusterer(
+        3, method="ridge", alpha=3 * unit**2, predict_method="coding_length", **options
+    ).fit(X)
+    codes = self_express(X, method="ridge", alpha=3 * unit**2).solution
+    assert_allclose(clusterer.representation_.toarray(), codes.toarray(), atol=1e-8)
+    assert clusterer.predict_agreement_ > 0.95
+    assert np.mean(clusterer.predict(X) == clusterer.labels_) > 0.95
 
 
 def test_affine_clusters_do_not_move_with_the_data():
@@ -245,6 +292,19 @@ def test_disconnected_graph_is_refused_on_request():
     with pytest.raises(ValueError, match=r"30 connected components.*merge"):
         clusterer.fit(disconnected())
     assert not hasattr(clusterer, "labels_")
+
+
+@pytest.mark.filterwarnings("ignore:The coding length is shortest:UserWarning")
+@pytest.mark.parametrize("n_clusters", [10, "auto"])
+def test_disconnection_is_refused_or_reported_for_any_count(n_clusters):
+    options = {"method": "ridge", "max_clusters": 5, "random_state": 0}
+    clusterer = SubspaceClusterer(n_clusters, on_disconnected="raise", **options)
+    with pytest.raises(ValueError, match="30 connected components"):
+        clusterer.fit(disconnected())
+    with pytest.warns(UserWarning, match="30 connected components") as record:
+        SubspaceClusterer(n_clusters, **options).fit(disconnected())
+    # Warnings name the line of the caller.
+    assert {warning.filename for warning in record} == {__file__}
 
 
 def test_debris_does_not_displace_the_clusters():
