@@ -20,6 +20,8 @@ from sklearn_whitebox._progress import Progress
 from sklearn_whitebox._random import draw_seed
 from sklearn_whitebox._threads import serial_blas, serial_pools
 from sklearn_whitebox.estimators._base import WhiteboxEstimator, all_or_nothing
+from sklearn_whitebox.estimators._cluster_labels import number_by_appearance
+from sklearn_whitebox.estimators._subspace_labels import to_original
 from sklearn_whitebox.solvers._copies import distinct_rows
 from sklearn_whitebox.solvers._ensemble_subspaces import (
     co_association,
@@ -87,7 +89,8 @@ class EnsembleKSubspaces(
     labels_ : ndarray of shape (n_samples,)
         Cluster of each sample, int32, numbered by first appearance.
     affinity_matrix_ : csr_array of shape (n_samples, n_samples)
-        Symmetric weights of the graph.
+        Symmetric weights of the graph of the distinct samples: the first of several
+        copies has the edges.
     bases_ : list of ndarray of shape (subspace_dim, n_features)
         Orthonormal basis of each cluster.
     subspace_dims_ : ndarray of shape (`n_clusters_`,)
@@ -236,17 +239,20 @@ class EnsembleKSubspaces(
         labels = self._cut(
             distinct, affinity, groups, n_clusters, dim, objectives.min(), seed
         )
-        labels, n_found = _number_by_appearance(labels[inverse])
+        labels, n_found = number_by_appearance(labels[inverse])
         if n_found < self.n_clusters:
             warnings.warn(
                 f"Only {n_found} of n_clusters={self.n_clusters} clusters were found: "
-                "too few samples are distinct up to their sign. Lower n_clusters.",
+                "too few samples are distinct, or the members of the ensemble agree "
+                "on fewer. Lower n_clusters, or raise n_estimators.",
                 ConvergenceWarning,
                 stacklevel=4,
             )
         bases = fit_subspaces(rows, labels, n_found, subspace_dim=dim)
         self.labels_ = labels
-        self.affinity_matrix_ = affinity[inverse][:, inverse]
+        self.affinity_matrix_ = to_original(
+            affinity, first, inverse, len(rows), copy_rows=False
+        )
         self.bases_ = bases
         self.subspace_dims_ = np.array([len(basis) for basis in bases])
         self.n_clusters_ = n_found
@@ -361,9 +367,3 @@ class EnsembleKSubspaces(
                     rows, labels, n_found, distortion=distortion, subspace_dim=dim
                 )
         return labels
-
-
-def _number_by_appearance(labels):
-    _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
-    rank = np.argsort(np.argsort(first))
-    return rank[inverse].astype(np.int32), len(first)
