@@ -84,8 +84,12 @@ def test_every_public_estimator_is_checked():
     assert checked == set(estimators.__all__)
 
 
-# The checks' data have no clusters to be counted.
+# The checks' data have no clusters to be counted, few distinct samples or an offset.
 @pytest.mark.filterwarnings("ignore:The coding length is shortest:UserWarning")
+@pytest.mark.filterwarnings("ignore:The median cosine:UserWarning")
+@pytest.mark.filterwarnings(
+    "ignore:Only . of n_clusters:sklearn.exceptions.ConvergenceWarning"
+)
 @parametrize_with_checks(INSTANCES)
 def test_follows_the_contract_of_scikit_learn(estimator, check):
     check(estimator)
