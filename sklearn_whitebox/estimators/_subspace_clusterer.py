@@ -377,9 +377,7 @@ class SubspaceClusterer(
         fitting = SubspaceFitting(self, sparse_rows)
         fitting.check_sizes(data, n_anchors)
         progress = Progress(self, 4, data)
-        state = fitting.run(
-            data[first[:n_anchors]], totals[:n_anchors], len(data), progress
-        )
+        state = fitting.run(data[first[:n_anchors]], totals[:n_anchors], progress)
         n_anchors = len(state["labels_"])
         anchored = n_anchors < len(first)
         inverse = np.where(inverse < n_anchors, inverse, -1)

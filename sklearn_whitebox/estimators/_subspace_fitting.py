@@ -1,8 +1,6 @@
 """The steps of fitting a SubspaceClusterer, from distinct samples to its state."""
 
 import logging
-import sys
-import warnings
 from numbers import Integral
 
 import numpy as np
@@ -23,6 +21,7 @@ from sklearn_whitebox.estimators._subspace_labels import (
     prepare_rows,
 )
 from sklearn_whitebox.estimators._subspace_prediction import CodeBook, choose_rule
+from sklearn_whitebox.estimators._subspace_warnings import warn, warn_of_cone
 from sklearn_whitebox.solvers._cluster_count import choose_cut
 from sklearn_whitebox.solvers._copies import distinct_rows
 from sklearn_whitebox.solvers._graph_choice import (
@@ -61,9 +60,6 @@ _TRIAL_SIZE = 3000
 # Rows that a graph of sparse codes chosen by default is built on: they are chosen only
 # in few dimensions, where so many rows fix the subspaces.
 _ENOUGH = 10_000
-
-# Median cosine between samples beyond which linear codes are warned of.
-_CONE = 0.95
 
 
 class SubspaceFitting:
@@ -138,7 +134,7 @@ class SubspaceFitting:
             remedy="lower n_anchors, max_nonzero or n_nonzero_coefs",
         )
 
-    def run(self, X, weights, n_samples, progress):
+    def run(self, X, weights, progress):
         """Cluster distinct samples in random order; return the fitted attributes."""
         affine, offset, constant = self._frame(X, weights)
         rows = prepare_rows(X, affine, offset, constant, self.settings.normalize)
@@ -149,9 +145,9 @@ class SubspaceFitting:
         # Steps of k-means, the only ones with OpenMP inside.
         work = 2.0 * len(rows) * self.guess * (self.guess + 3)
         if self.settings.method in _EXPRESSED and not affine:
-            _warn_of_cone(rows)
+            warn_of_cone(rows)
         with serial_blas(), serial_pools(work):
-            method, evidence, graph = self._choose(X, rows, weights, n_samples)
+            method, evidence, graph = self._choose(X, rows, weights)
             if self._is_enough(method) and len(X) > _ENOUGH:
                 X, rows, weights = X[:_ENOUGH], rows[:_ENOUGH], weights[:_ENOUGH]
             if graph is None:
@@ -207,7 +203,7 @@ class SubspaceFitting:
             return False, np.zeros(n_features, X.dtype), 0.0
         return True, *affine_frame(X, weights, self.settings.affine_scale)
 
-    def _choose(self, X, rows, weights, n_samples):
+    def _choose(self, X, rows, weights):
         s = self.settings
         if s.method != "auto":
             return s.method, {}, None
@@ -261,7 +257,7 @@ class SubspaceFitting:
         )
         self._log("codes of %.1f samples each", graph.result.solution.nnz / len(rows))
         if not graph.result.converged:
-            _warn(
+            warn(
                 "The code of a sample violates an optimality condition by "
                 f"{graph.result.gap:.1e}, more than tol={s.tol}; lower gamma, or raise "
                 "tol.",
@@ -302,7 +298,7 @@ class SubspaceFitting:
         )
         limited = largest == self.settings.max_clusters > 1
         if limited and path[np.argmin(path[:, 1]), 0] == largest:
-            _warn(
+            warn(
                 f"The coding length is shortest for {largest} clusters, the most that "
                 "were tried; raise max_clusters.",
                 UserWarning,
@@ -489,14 +485,14 @@ class SubspaceFitting:
                 f"{message} Raise n_neighbors or n_nonzero_coefs or lower l1_ratio to "
                 "connect it, raise n_clusters, or set on_disconnected='merge'."
             )
-        _warn(
+        warn(
             f"{message} They are merged by their coding length; more n_neighbors or "
             "n_nonzero_coefs, or a lower l1_ratio, connect the graph better.",
             UserWarning,
         )
 
     def _report_lack(self, n_found):
-        _warn(
+        warn(
             f"Only {n_found} of n_clusters={self.settings.n_clusters} clusters were "
             "found: too few samples are distinct up to their scale. Lower n_clusters, "
             "or set affine=True if the scale matters.",
@@ -506,31 +502,6 @@ class SubspaceFitting:
     def _log(self, message, *values):
         if self.settings.verbose:
             logger.info("SubspaceClusterer: " + message, *values)
-
-
-def _warn(message, category):
-    """Warn with the line of whoever called from outside of this library."""
-    level, frame = 1, sys._getframe()
-    inside = ("sklearn_whitebox", "sklearn", "contextlib")
-    while frame is not None and frame.f_globals["__name__"].split(".")[0] in inside:
-        level, frame = level + 1, frame.f_back
-    warnings.warn(message, category, stacklevel=level)
-
-
-def _warn_of_cone(rows):
-    """Warn if nearly all samples lie around one direction."""
-    some = rows[:1000].astype(np.float64)
-    norms = np.linalg.norm(some, axis=1, keepdims=True)
-    some = some / np.where(norms > 0, norms, 1)
-    cosines = np.abs(some @ some.T)[np.triu_indices(len(some), 1)]
-    middle = np.median(cosines) if len(cosines) else 0.0
-    if middle > _CONE and rows.shape[1] > 1:
-        _warn(
-            f"The median cosine between samples is {middle:.3f}: what they have in "
-            "common drowns what they differ in. Set affine=True, subtract the mean, or "
-            "use method='auto'.",
-            UserWarning,
-        )
 
 
 def _coding_space(X, rows, codes, method):

@@ -176,24 +176,6 @@ def _replace_rows(
     return sparse.csr_array(both[order])
 
 
-def block_bytes(n_samples: int, itemsize: int) -> int:
-    """Tell the work memory that a thread of the elastic net needs.
-
-    Parameters
-    ----------
-    n_samples : int
-        Rows.
-    itemsize : int
-        Bytes of a number.
-
-    Returns
-    -------
-    n_bytes : int
-        At most 64 MiB, up to four million rows.
-    """
-    return _block_size(n_samples, itemsize) * _bytes_per_row(n_samples, itemsize)
-
-
 def _block_size(n_samples: int, itemsize: int) -> int:
     per_row = _bytes_per_row(n_samples, itemsize)
     return int(np.clip(_BLOCK_BYTES // per_row, 1, min(512, n_samples)))

@@ -16,9 +16,6 @@ from sklearn_whitebox.solvers._omp_screened import (
     screened_pursuit,
 )
 from sklearn_whitebox.solvers._oracle_expression import (
-    block_bytes as block_bytes,
-)
-from sklearn_whitebox.solvers._oracle_expression import (
     elastic_net_self_expression,
 )
 from sklearn_whitebox.solvers._result import SolverResult

@@ -16,7 +16,7 @@ from sklearn_whitebox.solvers import (
     self_express,
     self_expression_bytes,
 )
-from sklearn_whitebox.solvers._self_expression import block_bytes, keep_largest
+from sklearn_whitebox.solvers._self_expression import keep_largest
 
 
 def unit_rows(X):
@@ -104,7 +104,6 @@ def test_work_memory_of_a_block_is_bounded(n_samples, itemsize):
     size = _oracle_expression._block_size(n_samples, itemsize)
     assert 1 <= size <= min(512, n_samples)
     assert size * n_samples * (itemsize + 8) <= 2**26
-    assert block_bytes(n_samples, itemsize) <= 2**26
 
 
 @pytest.mark.parametrize("method", ["elastic_net", "omp"])
