@@ -1,13 +1,21 @@
-"""Coding lengths of samples and segmentations, and closed forms of optimal rates."""
+"""Coding lengths of samples and segmentations."""
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from sklearn_whitebox.functional._arrays import accepts_arrays
 from sklearn_whitebox.functional._linalg import logdet_identity_plus_gram
+from sklearn_whitebox.functional._optimal_rate import (
+    max_feature_penalty as max_feature_penalty,
+)
+from sklearn_whitebox.functional._optimal_rate import (
+    optimal_rank as optimal_rank,
+)
+from sklearn_whitebox.functional._optimal_rate import (
+    optimal_rate_reduction as optimal_rate_reduction,
+)
 from sklearn_whitebox.functional._rate import _check, _check_length
 
 
@@ -124,154 +132,3 @@ def segmentation_coding_length(
         )
         length = length - len(rows) * math.log(len(rows) / len(X))
     return length
-
-
-def optimal_rate_reduction(
-    class_sizes: Sequence[int],
-    n_features: int,
-    ranks: Sequence[int],
-    *,
-    distortion: float = 0.5,
-) -> float:
-    r"""Largest rate reduction of classes of given size and rank, in nats.
-
-    The value at mutually orthogonal classes with equal spectra and mean squared norm
-    one:
-
-    .. math:: \sum_k \tfrac{r_k}{2}\bigl[\log\bigl(1 + \tfrac{d n_k}{n\epsilon^2 r_k}
-       \bigr) - \tfrac{n_k}{n}\log\bigl(1 + \tfrac{d}{\epsilon^2 r_k}\bigr)\bigr]
-
-    Parameters
-    ----------
-    class_sizes : sequence of int
-        Number of samples of each class.
-    n_features : int
-        Dimension d of the features.
-    ranks : sequence of int
-        Dimension of each class's subspace, at least 1.
-    distortion : float, default=0.5
-        Allowed mean squared error per sample, ε².
-
-    Returns
-    -------
-    reduction : float
-        Rate reduction in nats.
-
-    Raises
-    ------
-    ValueError
-        If a rank is not between 1 and the size of its class, or they sum to more than
-        `n_features`.
-
-    References
-    ----------
-    .. [1] Yu, Chan, You, Song, Ma (2020). Learning diverse and discriminative
-       representations via the principle of maximal coding rate reduction. NeurIPS.
-
-    Examples
-    --------
-    >>> optimal_rate_reduction([200] * 3, 12, [4] * 3, distortion=0.25)
-    4.5267287...
-    """
-    n_samples = sum(class_sizes)
-    for size, rank in zip(class_sizes, ranks, strict=True):
-        if not 1 <= rank <= size:
-            raise ValueError(
-                f"ranks: a class of {size} samples cannot have rank {rank}; it must be "
-                f"from 1 to {size}."
-            )
-    if sum(ranks) > n_features:
-        raise ValueError(
-            f"ranks sum to {sum(ranks)}, but orthogonal classes have only "
-            f"n_features={n_features} dimensions to share."
-        )
-    return sum(
-        rank
-        / 2
-        * (
-            math.log1p(n_features * size / (n_samples * distortion * rank))
-            - size / n_samples * math.log1p(n_features / (distortion * rank))
-        )
-        for size, rank in zip(class_sizes, ranks, strict=True)
-    )
-
-
-def optimal_rank(
-    class_size: int,
-    n_samples: int,
-    n_features: int,
-    max_rank: int,
-    *,
-    distortion: float = 0.5,
-) -> int:
-    """Rank of a class at the maximum of the rate reduction.
-
-    A coarse distortion makes fewer dimensions pay than are available.
-
-    Parameters
-    ----------
-    class_size : int
-        Samples of the class.
-    n_samples : int
-        Samples of all classes.
-    n_features : int
-        Dimension of the features.
-    max_rank : int
-        Dimensions available to the class.
-    distortion : float, default=0.5
-        Allowed mean squared error per sample, ε².
-
-    Returns
-    -------
-    rank : int
-        Between 1 and ``min(max_rank, class_size)``.
-
-    Examples
-    --------
-    >>> [optimal_rank(200, 600, 12, 4, distortion=e**2) for e in (0.9, 1.0, 1.2)]
-    [4, 3, 2]
-    """
-
-    def gain(rank: int) -> float:
-        share = class_size / n_samples
-        whole = math.log1p(n_features * share / (distortion * rank))
-        return rank * (whole - share * math.log1p(n_features / (distortion * rank)))
-
-    return max(range(1, max(1, min(max_rank, class_size)) + 1), key=gain)
-
-
-def max_feature_penalty(
-    class_sizes: Sequence[int], n_features: int, *, distortion: float = 0.5
-) -> float:
-    r"""Largest admissible penalty on the norm of regularised features.
-
-    The λ of the objective :math:`\Delta R - \tfrac\lambda2\|Z\|_F^2`.
-
-    Parameters
-    ----------
-    class_sizes : sequence of int
-        Samples of each class; at least two classes.
-    n_features : int
-        Dimension of the features.
-    distortion : float, default=0.5
-        Allowed mean squared error per sample, ε².
-
-    Returns
-    -------
-    penalty : float
-        Beyond it a class has no non-zero critical point. Half of it is a safe choice;
-        close to it the zero matrix can have the larger objective.
-
-    References
-    ----------
-    .. [1] Wang et al. (2024). A global geometric analysis of maximal coding rate
-       reduction. ICML.
-
-    Examples
-    --------
-    >>> round(0.5 * max_feature_penalty([30, 20, 10], 12), 5)
-    0.03431
-    """
-    n_samples = sum(class_sizes)
-    root = math.sqrt(n_samples / max(class_sizes))
-    return n_features / (n_samples * distortion) * (root - 1) / (root + 1)
