@@ -1,0 +1,437 @@
+"""Build a network layer by layer, each a step up the rate reduction."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sklearn_whitebox.solvers._redunet_features import Features, open_features
+from sklearn_whitebox.solvers._redunet_layers import LayerMap, ReduNetLayer
+from sklearn_whitebox.solvers._redunet_moments import (
+    ClassMoments,
+    Operators,
+    make_operators,
+)
+
+Array = NDArray[Any]
+Block = tuple[Array, Array, Array | None]
+Callback = Callable[[int, float], bool]
+
+_MAX_HALVINGS = 5
+_GAIN_LAYERS = 5
+
+
+@dataclass(frozen=True)
+class ReduNetSettings:
+    """How :func:`build_redunet` steps and when it stops.
+
+    Parameters
+    ----------
+    distortion : float, default=0.1
+        Allowed mean squared error per sample, ε².
+    n_layers : int, default=50
+        Most layers.
+    step_size : float, default=0.5
+        Step; see `step_mode`.
+    step_mode : {"relative", "absolute"}, default="relative"
+        Whether `step_size` is ηα, at most one, or η itself.
+    membership : {"estimated", "labels"}, default="estimated"
+        What moves the training features: the memberships that the layer estimates, as
+        for new features, or the labels.
+    membership_temperature : float or "auto", default="auto"
+        Factor λ of the norms in the softmax; "auto" takes fifty over the median of the
+        smallest norms of the training features, layer by layer.
+    balance_membership : bool, default=False
+        Whether the softmax compares the classes without their scales, which favour
+        large ones.
+    tol : float, default=0.0
+        Stop when the rate reduction has grown by less than this share of it over five
+        layers.
+    monotone : bool, default=True
+        Whether to halve a step that lowers the rate reduction, at most five times, and
+        to stop if that does not help.
+    rank : int, "auto" or None, default="auto"
+        How to keep operators, see :func:`make_operators`.
+    keep_moments : bool, default=False
+        Whether layers keep their second moments, for updates.
+    """
+
+    distortion: float = 0.1
+    n_layers: int = 50
+    step_size: float = 0.5
+    step_mode: str = "relative"
+    membership: str = "estimated"
+    membership_temperature: float | str = "auto"
+    balance_membership: bool = False
+    tol: float = 0.0
+    monotone: bool = True
+    rank: int | str | None = "auto"
+    keep_moments: bool = False
+
+
+@dataclass(frozen=True)
+class ReduNetResult:
+    """Layers of a network and how they were found.
+
+    Parameters
+    ----------
+    layers : list of ReduNetLayer
+        The layers, perhaps none.
+    statistics : dict of str to list of float
+        ``coding_rate``, ``conditional_coding_rate`` and ``rate_reduction`` of the
+        input and after each layer; for each layer its ``step``, ``temperature``, the
+        ``membership_accuracy`` of the features that enter it, and
+        ``estimated_conditional_coding_rate`` and ``estimated_rate_reduction`` of those
+        that leave it, with the estimated classes in place of the labels.
+    counts : ndarray of shape (n_classes,)
+        Rows of each class.
+    converged : bool
+        Whether the rate reduction stopped growing before the layers ran out.
+    features : ndarray of shape (n_samples, n_frequencies, n_channels) or None
+        Training features after the last layer, if they are in memory.
+    """
+
+    layers: list[ReduNetLayer]
+    statistics: dict[str, list[float]]
+    counts: Array
+    converged: bool
+    features: Array | None = field(default=None, repr=False)
+
+
+def array_chunks(
+    V: Array, labels: Array, weights: Array | None = None
+) -> Callable[[], Iterator[Block]]:
+    """Present arrays in memory as chunks.
+
+    Parameters
+    ----------
+    V : ndarray of shape (n_samples, n_frequencies, n_channels)
+        Features.
+    labels : ndarray of shape (n_samples,)
+        Classes, from 0.
+    weights : ndarray of shape (n_samples,), default=None
+        How many times each row counts.
+
+    Returns
+    -------
+    chunks : callable
+        What :func:`build_redunet` takes.
+    """
+
+    def chunks() -> Iterator[Block]:
+        yield V, labels, weights
+
+    return chunks
+
+
+def build_redunet(
+    chunks: Callable[[], Iterable[Block]],
+    *,
+    n_classes: int,
+    frequency_weights: Array | None = None,
+    settings: ReduNetSettings | None = None,
+    cache: str | Path | None = "memory",
+    device: torch.device | str | None = None,
+    callback: Callback | None = None,
+    **options: Any,
+) -> ReduNetResult:
+    r"""Build a ReduNet from second moments of classes, without back-propagation.
+
+    Each layer is a projected gradient step of the rate reduction of the features that
+    enter it, with estimated memberships in place of the labels:
+
+    .. math:: z \mapsto P_{\text{sphere}}\Bigl(z + \eta\bigl[E z
+       - \textstyle\sum_k \gamma_k \pi_k(z)\, C_k z\bigr]\Bigr)
+
+    Parameters
+    ----------
+    chunks : callable
+        Each call returns an iterable over ``(V, labels, weights)``: features of shape
+        (n_rows, n_frequencies, n_channels), integer classes from 0, and how many times
+        each row counts or None. Every call must give the same rows in the same order;
+        how they are cut into chunks changes nothing.
+    n_classes : int
+        Number of classes.
+    frequency_weights : ndarray of shape (n_frequencies,), default=None
+        How often each frequency counts; None is for plain vectors.
+    settings : ReduNetSettings, default=None
+        How to step and when to stop.
+    cache : {"memory"}, path or None, default="memory"
+        Where the features of the training rows are between layers: in memory, in a
+        temporary folder made inside the one given, or nowhere, which sends the chunks
+        through all earlier layers again.
+    device : torch.device or str, default=None
+        Where to compute; None is the CPU.
+    callback : callable, default=None
+        Called as ``callback(layer, rate_reduction)``; True stops.
+    **options : dict
+        Fields of the settings, to change single ones.
+
+    Returns
+    -------
+    result : ReduNetResult
+        Layers, statistics and, if in memory, the features of the training rows.
+
+    Raises
+    ------
+    ValueError
+        If no row has a positive weight.
+
+    Notes
+    -----
+    A layer costs O(n d² K + K d³) at each frequency; with classes of r < d/2 rows
+    O(n d K r).
+
+    References
+    ----------
+    .. [1] Chan, Yu, You, Qi, Wright, Ma (2022). ReduNet: a white-box deep network from
+       the principle of maximizing rate reduction. JMLR 23.
+    """
+    settings = replace(settings or ReduNetSettings(), **options)
+    where = None if device is None else torch.device(device)
+    if frequency_weights is None:
+        frequency_weights = np.ones(1)
+    store = open_features(cache, chunks, frequency_weights, where)
+    try:
+        return _Builder(store, n_classes, settings, callback).build()
+    finally:
+        store.close()
+
+
+class _RowSample:
+    """Rows at even distances, their number bounded, whatever the chunks are."""
+
+    def __init__(self, size: int) -> None:
+        self.limit = int(min(4096, max(256, 2**22 // size)))
+        self.stride, self.seen = 1, 0
+        self.kept: list[tuple[int, Tensor, float]] = []
+
+    def add(self, V: Tensor, weights: Array | None) -> None:
+        first = -self.seen % self.stride
+        for i in range(first, len(V), self.stride):
+            weight = 1.0 if weights is None else float(weights[i])
+            self.kept.append((self.seen + i, V[i], weight))
+        self.seen += len(V)
+        while len(self.kept) > self.limit:
+            self.stride *= 2
+            self.kept = [row for row in self.kept if row[0] % self.stride == 0]
+
+    def rows(self) -> tuple[Tensor, Array]:
+        weights = np.array([weight for _, _, weight in self.kept])
+        return torch.stack([row for _, row, _ in self.kept]), weights
+
+
+class _Pass:
+    """What one pass over the features gathers."""
+
+    def __init__(self, builder: "_Builder", *, estimated: bool) -> None:
+        n_classes, settings = builder.n_classes, builder.settings
+        shape = builder.store.shape
+        bound = shape[1] / settings.distortion
+        self.moments = ClassMoments(
+            n_classes, *shape, bound=bound, device=builder.store.device
+        )
+        self.estimated = (
+            ClassMoments(n_classes, *shape, bound=bound, device=builder.store.device)
+            if estimated
+            else None
+        )
+        self.sample = (
+            _RowSample(shape[0] * shape[1])
+            if settings.membership_temperature == "auto"
+            else None
+        )
+        self.right = 0.0
+
+    def add(
+        self, V: Tensor, labels: Array, weights: Array | None, used: Tensor | None
+    ) -> None:
+        self.moments.add(V, labels, weights)
+        if self.sample is not None:
+            self.sample.add(V, weights)
+        if used is not None and self.estimated is not None:
+            guesses = used.argmax(1).cpu().numpy()
+            self.estimated.add(V, guesses, weights)
+            right = guesses == labels
+            self.right += float(right.sum() if weights is None else weights @ right)
+
+
+class _Builder:
+    """The loop over layers."""
+
+    def __init__(
+        self,
+        store: Features,
+        n_classes: int,
+        settings: ReduNetSettings,
+        callback: Callback | None,
+    ) -> None:
+        self.store, self.n_classes = store, n_classes
+        self.settings, self.callback = settings, callback
+        self.statistics: dict[str, list[float]] = {
+            name: []
+            for name in (
+                "coding_rate",
+                "conditional_coding_rate",
+                "rate_reduction",
+                "step",
+                "temperature",
+                "membership_accuracy",
+                "estimated_conditional_coding_rate",
+                "estimated_rate_reduction",
+            )
+        }
+
+    def build(self) -> ReduNetResult:
+        layers: list[ReduNetLayer] = []
+        gathered = _Pass(self, estimated=False)
+        for V, labels, weights in self.store.blocks():
+            gathered.add(V, labels, weights, None)
+        counts = gathered.moments.counts
+        if not counts.sum() > 0:
+            raise ValueError("sample_weight must be positive for at least one row.")
+        operators = self._invert(gathered.moments)
+        self._record_rates(operators)
+        converged = False
+        for index in range(self.settings.n_layers):
+            layer, following = self._next_layer(operators, gathered)
+            if layer is None or following is None:
+                converged = True
+                break
+            layers.append(layer)
+            gathered, operators = following
+            curve = self.statistics["rate_reduction"]
+            if self.callback is not None and self.callback(index, curve[-1]):
+                break
+            if self._levels_off(curve):
+                converged = True
+                break
+        return ReduNetResult(
+            layers, self.statistics, counts, converged, self.store.collect()
+        )
+
+    def _next_layer(
+        self, operators: Operators, gathered: _Pass
+    ) -> tuple[ReduNetLayer | None, tuple[_Pass, Operators] | None]:
+        layer = self._make_layer(operators, gathered)
+        before = operators.rate_reduction
+        slack = 1e-12 if layer.bases.dtype in (np.float64, np.complex128) else 1e-6
+        for _ in range(_MAX_HALVINGS + 1):
+            following = self._advance(layer)
+            reached = self._invert(following.moments)
+            allowed = before - slack * max(1.0, float(operators.rates[0]))
+            if not self.settings.monotone or reached.rate_reduction >= allowed:
+                self.store.commit(layer)
+                self._record(layer, reached, following)
+                return layer, (following, reached)
+            self.store.discard()
+            layer = replace(layer, step=layer.step / 2)
+        return None, None
+
+    def _make_layer(self, operators: Operators, gathered: _Pass) -> ReduNetLayer:
+        settings = self.settings
+        step = settings.step_size
+        if settings.step_mode == "relative":
+            step = min(step, 1.0) / operators.alpha
+        automatic = settings.membership_temperature == "auto"
+        layer = operators.to_layer(
+            step,
+            1.0 if automatic else float(settings.membership_temperature),
+            balanced=settings.balance_membership,
+            weights=self.store.frequency_weights,
+        )
+        if settings.keep_moments:
+            moments = gathered.moments
+            layer = replace(layer, moments=moments.to_array(), counts=moments.counts)
+        if automatic and gathered.sample is not None:
+            rows, weights = gathered.sample.rows()
+            return replace(
+                layer, temperature=automatic_temperature(layer, rows, weights)
+            )
+        return layer
+
+    def _advance(self, layer: ReduNetLayer) -> _Pass:
+        layer_map = LayerMap(layer, self.store.device)
+        following = _Pass(self, estimated=True)
+        by_labels = self.settings.membership == "labels"
+        for V, labels, weights in self.store.blocks():
+            given = None
+            if by_labels:
+                given = torch.from_numpy(np.eye(self.n_classes)[labels])
+                given = given.to(V.device, V.real.dtype)
+            moved, used = layer_map(V, given)
+            self.store.stage(moved)
+            following.add(moved, labels, weights, used)
+        return following
+
+    def _invert(self, moments: ClassMoments) -> Operators:
+        return make_operators(
+            moments,
+            distortion=self.settings.distortion,
+            frequency_weights=self.store.frequency_weights,
+            dtype=self.store.dtype,
+            rank=self.settings.rank,
+        )
+
+    def _record_rates(self, operators: Operators) -> None:
+        self.statistics["coding_rate"].append(float(operators.rates[0]))
+        self.statistics["conditional_coding_rate"].append(operators.conditional_rate)
+        self.statistics["rate_reduction"].append(operators.rate_reduction)
+
+    def _record(
+        self, layer: ReduNetLayer, reached: Operators, following: _Pass
+    ) -> None:
+        self._record_rates(reached)
+        self.statistics["step"].append(layer.step)
+        self.statistics["temperature"].append(layer.temperature)
+        assert following.estimated is not None
+        total = following.moments.counts.sum()
+        self.statistics["membership_accuracy"].append(float(following.right / total))
+        guessed = self._invert(following.estimated).conditional_rate
+        self.statistics["estimated_conditional_coding_rate"].append(guessed)
+        reduction = float(reached.rates[0]) - guessed
+        self.statistics["estimated_rate_reduction"].append(reduction)
+
+    def _levels_off(self, curve: list[float]) -> bool:
+        if self.settings.tol <= 0 or len(curve) <= _GAIN_LAYERS:
+            return False
+        return curve[-1] - curve[-1 - _GAIN_LAYERS] <= self.settings.tol * abs(
+            curve[-1]
+        )
+
+
+def automatic_temperature(
+    layer: ReduNetLayer, V: Tensor, weights: Array | None = None
+) -> float:
+    """Choose the factor of the norms so that memberships are all but certain.
+
+    Parameters
+    ----------
+    layer : ReduNetLayer
+        Layer, whatever its temperature.
+    V : Tensor of shape (n_samples, n_frequencies, n_channels)
+        Features that enter it.
+    weights : ndarray of shape (n_samples,), default=None
+        How many times each row counts.
+
+    Returns
+    -------
+    temperature : float
+        Fifty over the lower median of the smallest norms.
+    """
+    layer_map = LayerMap(replace(layer, temperature=1.0), V.device)
+    smallest = layer_map.norms(V).amin(1).double().cpu().numpy()
+    weights = np.ones(len(smallest)) if weights is None else weights
+    counted = (weights > 0) & (smallest > 0)
+    if not counted.any():
+        return 1.0
+    order = np.argsort(smallest[counted], kind="stable")
+    reached = np.cumsum(weights[counted][order])
+    # The lower median is the same for a row of weight two and for two copies.
+    middle = int(np.searchsorted(reached, reached[-1] / 2))
+    return float(50 / smallest[counted][order][middle])

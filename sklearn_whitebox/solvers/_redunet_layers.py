@@ -1,0 +1,554 @@
+"""One layer of a ReduNet: its operators, what it does to features, how it is kept."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Array = NDArray[Any]
+
+# Rows of one product: the responses of all classes to them should stay in cache.
+_RESPONSE_BYTES = 2**22
+DENSE = -1
+
+
+@dataclass(frozen=True)
+class ReduNetLayer:
+    r"""Operators of one layer, dense or by eigenpairs, as plain arrays.
+
+    With the contractions :math:`M = (I + \alpha S)^{-1}` of all features and
+    :math:`M_k = (I + \alpha_k S_k)^{-1}` of each class, the layer is
+
+    .. math:: z \mapsto P_{\text{sphere}}\Bigl(z + \eta\alpha \bigl[M z
+       - \textstyle\sum_k \pi_k(z)\, M_k z\bigr]\Bigr), \qquad
+       \pi(z) = \operatorname{softmax}_k(-\lambda \alpha_k \|M_k z\|)
+
+    at every frequency, since :math:`\gamma_k\alpha_k = \alpha`. An operator of low rank
+    is kept as :math:`M = I - Q \operatorname{diag}(c) Q^H`. All arrays act on rows from
+    the right.
+
+    Parameters
+    ----------
+    alpha : float
+        Scale α of the expansion operator ``E = alpha * M``.
+    shares : ndarray of shape (n_classes,)
+        Share γ of the rows in each class; zero for absent ones.
+    step : float
+        Step size η.
+    temperature : float
+        Factor λ of the norms in the softmax.
+    balanced : bool
+        Whether the softmax sees the norms without the scales of the classes.
+    ranks : ndarray of shape (n_classes + 1,)
+        Rank of the expansion and of each class; -1 where the operator is dense.
+    operators : ndarray of shape (n_frequencies, n_channels, n_dense * n_channels)
+        The dense contractions side by side, in that order.
+    bases : ndarray of shape (n_frequencies, n_channels, total_rank)
+        Eigenvectors Q of the others side by side, in that order.
+    shrinkages : ndarray of shape (n_frequencies, total_rank)
+        The numbers c in [0, 1).
+    frequency_weights : ndarray of shape (n_frequencies,)
+        How often each frequency counts.
+    moments : ndarray of shape (n_classes, n_frequencies, n_channels, n_channels)
+        Second moments the operators are of, acting on rows; None if not kept for
+        updates.
+    counts : ndarray of shape (n_classes,)
+        Rows of each class in the moments; None if not kept.
+    """
+
+    alpha: float
+    shares: Array
+    step: float
+    temperature: float
+    balanced: bool
+    ranks: Array
+    operators: Array
+    bases: Array
+    shrinkages: Array
+    frequency_weights: Array
+    moments: Array | None = field(default=None, repr=False)
+    counts: Array | None = field(default=None, repr=False)
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes, absent ones included."""
+        return len(self.shares)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the arrays in bytes."""
+        values = (getattr(self, f.name) for f in fields(self))
+        return sum(v.nbytes for v in values if isinstance(v, np.ndarray))
+
+    @property
+    def class_scales(self) -> Array:
+        """Scales of the classes; infinite for absent ones."""
+        with np.errstate(divide="ignore"):
+            return self.alpha / self.shares
+
+    def expansion_operator(self) -> Array:
+        r"""Return the expansion operators :math:`E = \alpha M` of all frequencies.
+
+        Returns
+        -------
+        E : ndarray of shape (n_frequencies, n_channels, n_channels)
+            Hermitian matrices acting on columns, as in the papers.
+        """
+        return self.alpha * self._contraction(0)
+
+    def compression_operators(self) -> Array:
+        r"""Return the compression operators :math:`C_k = \alpha_k M_k`.
+
+        Returns
+        -------
+        C : ndarray of shape (n_classes, n_frequencies, n_channels, n_channels)
+            Hermitian matrices acting on columns; zero for absent classes.
+        """
+        scales = np.where(self.shares > 0, self.class_scales, 0.0)
+        blocks = [s * self._contraction(k + 1) for k, s in enumerate(scales)]
+        return np.stack(blocks)
+
+    def to_arrays(self) -> dict[str, Array]:
+        """Return the layer as a dictionary of arrays.
+
+        Returns
+        -------
+        arrays : dict of str to ndarray
+            What :meth:`from_arrays` takes.
+        """
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {k: np.asarray(v) for k, v in values.items() if v is not None}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, Array]) -> "ReduNetLayer":
+        """Build a layer from a dictionary of arrays.
+
+        Parameters
+        ----------
+        arrays : mapping of str to ndarray
+            What :meth:`to_arrays` returns.
+
+        Returns
+        -------
+        layer : ReduNetLayer
+            The layer.
+        """
+        scalars: dict[str, Any] = {
+            name: float(arrays[name]) for name in ("alpha", "step", "temperature")
+        }
+        scalars["balanced"] = bool(arrays["balanced"])
+        for name, value in arrays.items():
+            scalars.setdefault(name, np.asarray(value))
+        return cls(**scalars)
+
+    @classmethod
+    def from_operators(
+        cls,
+        expansion: Array,
+        compressions: Array,
+        shares: Array,
+        *,
+        step: float,
+        temperature: float,
+        alpha: float = 1.0,
+        balanced: bool = False,
+        frequency_weights: Array | None = None,
+    ) -> "ReduNetLayer":
+        """Build a dense layer from the operators of the papers.
+
+        Parameters
+        ----------
+        expansion : ndarray of shape (n_frequencies, n_channels, n_channels)
+            Operators E.
+        compressions : ndarray of shape (n_classes, n_frequencies, n_channels, \
+n_channels)
+            Operators C.
+        shares : ndarray of shape (n_classes,)
+            Share of the rows in each class.
+        step : float
+            Step size η.
+        temperature : float
+            Factor of the norms in the softmax.
+        alpha : float, default=1.0
+            Unit in which the operators are kept; the layer does the same for any.
+        balanced : bool, default=False
+            Whether the softmax sees the norms without the scales of the classes, for
+            which `alpha` matters.
+        frequency_weights : ndarray of shape (n_frequencies,), default=None
+            How often each frequency counts; None means once.
+
+        Returns
+        -------
+        layer : ReduNetLayer
+            The layer.
+        """
+        n_frequencies, n_channels = expansion.shape[:2]
+        shares = np.asarray(shares, dtype=np.float64)
+        present = np.flatnonzero(shares > 0)
+        ranks = np.zeros(len(shares) + 1, dtype=np.int64)
+        ranks[[0, *(present + 1)]] = DENSE
+        scaled = [expansion / alpha]
+        scaled += [compressions[k] * (shares[k] / alpha) for k in present]
+        rows = np.concatenate([m.conj() for m in scaled], axis=2)
+        if frequency_weights is None:
+            frequency_weights = np.ones(n_frequencies)
+        return cls(
+            alpha=float(alpha),
+            shares=shares,
+            step=float(step),
+            temperature=float(temperature),
+            balanced=balanced,
+            ranks=ranks,
+            operators=rows.astype(expansion.dtype),
+            bases=np.empty((n_frequencies, n_channels, 0), dtype=expansion.dtype),
+            shrinkages=np.empty((n_frequencies, 0), dtype=expansion.real.dtype),
+            frequency_weights=np.asarray(frequency_weights, dtype=np.float64),
+        )
+
+    def _contraction(self, index: int) -> Array:
+        n_channels = self.bases.shape[1]
+        rank = int(self.ranks[index])
+        before = self.ranks[:index]
+        if rank == DENSE:
+            first = int((before == DENSE).sum()) * n_channels
+            return self.operators[:, :, first : first + n_channels].conj()
+        first = int(before[before > 0].sum())
+        columns = slice(first, first + rank)
+        basis = self.bases[:, :, columns].conj()
+        shrunk = basis * self.shrinkages[:, None, columns]
+        identity = np.eye(n_channels, dtype=self.bases.dtype)
+        contraction: Array = identity - shrunk @ np.swapaxes(basis, 1, 2).conj()
+        return contraction
+
+
+class LayerMap:
+    """A layer made ready for rows of features on a device.
+
+    Parameters
+    ----------
+    layer : ReduNetLayer
+        The layer.
+    device : torch.device, default=None
+        Where the features are; None is the CPU.
+    """
+
+    def __init__(self, layer: ReduNetLayer, device: torch.device | None = None) -> None:
+        def put(array: Array) -> Tensor:
+            return torch.from_numpy(np.ascontiguousarray(array)).to(device)
+
+        self.operators, self.bases = put(layer.operators), put(layer.bases)
+        real = layer.shrinkages.dtype
+        self.shrinkages = put(layer.shrinkages)
+        self.step = layer.step * layer.alpha
+        self.n_channels = layer.bases.shape[1]
+        self.expands_dense = layer.ranks[0] == DENSE
+        present = np.flatnonzero(layer.shares > 0)
+        self.n_classes, self.n_present = layer.n_classes, len(present)
+        ranks = layer.ranks[1:]
+        dense = [k for k in present if ranks[k] == DENSE]
+        thin = [k for k in present if ranks[k] != DENSE]
+        # Responses come as dense classes first, then those of low rank.
+        order = np.array(dense + thin, dtype=np.int64)
+        self.n_dense = len(dense)
+        self.order = torch.from_numpy(order).to(device)
+        self.first = 0 if self.expands_dense else int(layer.ranks[0])
+        columns = np.repeat(np.arange(len(thin)), ranks[thin])
+        self.columns = torch.from_numpy(columns).to(device)
+        owner = np.zeros((len(columns), len(thin)), dtype=real)
+        owner[np.arange(len(columns)), columns] = 1
+        self.owner = put(owner)
+        scales = np.ones(len(order)) if layer.balanced else layer.class_scales[order]
+        self.scales = put((layer.temperature * scales).astype(real))
+        self.temperature = layer.temperature
+        weights = layer.frequency_weights
+        self.weights = put((weights / weights.sum()).astype(real))
+
+    def block_size(self) -> int:
+        """Return how many rows to send through at once.
+
+        Returns
+        -------
+        n_rows : int
+            Depends on the shapes and the device only.
+        """
+        width = self.operators.shape[2] + 2 * self.bases.shape[2] + self.n_channels
+        cost = len(self.weights) * width * self.bases.element_size()
+        budget = _RESPONSE_BYTES * (1 if self.bases.device.type == "cpu" else 256)
+        return int(min(8192, max(32, budget // max(cost, 1))))
+
+    def __call__(
+        self, V: Tensor, memberships: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Send features through the layer.
+
+        Parameters
+        ----------
+        V : Tensor of shape (n_samples, n_frequencies, n_channels)
+            Features.
+        memberships : Tensor of shape (n_samples, n_classes), default=None
+            Use these instead of the estimated ones.
+
+        Returns
+        -------
+        V : Tensor of shape (n_samples, n_frequencies, n_channels)
+            Features of the next layer.
+        memberships : Tensor of shape (n_samples, n_classes)
+            The memberships used.
+        """
+        result = torch.empty_like(V)
+        used = torch.zeros(
+            (len(V), self.n_classes), dtype=self.scales.dtype, device=V.device
+        )
+        size = self.block_size()
+        for start in range(0, len(V), size):
+            rows = slice(start, start + size)
+            given = None if memberships is None else memberships[rows]
+            result[rows], used[rows] = self._step(V[rows], given)
+        return result, used
+
+    def norms(self, V: Tensor) -> Tensor:
+        r"""Return the norms that the softmax sees, times the temperature.
+
+        Parameters
+        ----------
+        V : Tensor of shape (n_samples, n_frequencies, n_channels)
+            Features.
+
+        Returns
+        -------
+        norms : Tensor of shape (n_samples, n_present)
+            Of the classes that are not absent, in the order of ``self.order``.
+        """
+        size = self.block_size()
+        blocks = [
+            self._norms(self._respond(V[start : start + size]), V[start : start + size])
+            for start in range(0, len(V), size)
+        ]
+        return torch.cat(blocks)
+
+    def _respond(self, V: Tensor) -> tuple[Tensor, Tensor]:
+        rows = V.transpose(0, 1)  # (n_frequencies, n_samples, n_channels)
+        return rows @ self.operators, rows @ self.bases
+
+    def _norms(self, responses: tuple[Tensor, Tensor], V: Tensor) -> Tensor:
+        dense, coordinates = responses
+        squares = []
+        if self.n_dense:
+            split = self._split(dense)[:, :, -self.n_dense :]
+            powers = torch.linalg.vector_norm(split, dim=3).square()
+            squares.append(self._over_frequencies(powers))
+        if self.n_present > self.n_dense:
+            kept = _power(coordinates[:, :, self.first :])
+            c = self.shrinkages[:, None, self.first :]
+            lost = self._over_frequencies((kept * (c * (2 - c))) @ self.owner)
+            total = self._over_frequencies(_power(V.transpose(0, 1)).sum(2))
+            squares.append((total[:, None] - lost).clamp_min(0))
+        return torch.cat(squares, 1).sqrt() * self.scales
+
+    def _step(self, V: Tensor, memberships: Tensor | None) -> tuple[Tensor, Tensor]:
+        responses = self._respond(V)
+        dense, coordinates = responses
+        used = torch.zeros(
+            (len(V), self.n_classes), dtype=self.scales.dtype, device=V.device
+        )
+        if memberships is None:
+            weights = torch.softmax(-self._norms(responses, V), dim=1)
+            used[:, self.order] = weights
+        else:
+            used, weights = memberships, memberships[:, self.order]
+        ascent = self._ascend(V.transpose(0, 1), dense, coordinates, weights)
+        moved = V + self.step * ascent.transpose(0, 1)
+        norm = self._over_frequencies(_power(moved.transpose(0, 1)).sum(2)).sqrt()
+        norm = torch.where(norm > 0, norm, 1)
+        return moved / norm[:, None, None], used
+
+    def _ascend(
+        self, rows: Tensor, dense: Tensor, coordinates: Tensor, weights: Tensor
+    ) -> Tensor:
+        """Return M z minus the weighted M_k z.
+
+        The identities of the operators of low rank cancel as far as the memberships
+        sum to one, so they are added up by hand.
+        """
+        n_dense = self.n_dense
+        if self.expands_dense:
+            ascent = dense[:, :, : self.n_channels].clone()
+            whole = -weights[:, n_dense:].sum(1)
+        else:
+            ascent = torch.zeros_like(rows)
+            whole = weights[:, :n_dense].sum(1)
+        if n_dense:
+            split = self._split(dense)[:, :, -n_dense:]
+            for k in range(n_dense):
+                ascent.addcmul_(split[:, :, k], weights[:, k, None], value=-1)
+        if self.n_present > n_dense or not self.expands_dense:
+            ascent += whole[:, None] * rows
+        if self.bases.shape[2]:
+            gains = torch.cat(
+                [
+                    weights.new_full((len(weights), self.first), -1.0),
+                    weights[:, n_dense:][:, self.columns],
+                ],
+                dim=1,
+            )
+            shrunk = coordinates * (self.shrinkages[:, None] * gains)
+            ascent += shrunk @ self.bases.mH
+        return ascent
+
+    def _split(self, dense: Tensor) -> Tensor:
+        return dense.view(*dense.shape[:2], -1, self.n_channels)
+
+    def _over_frequencies(self, values: Tensor) -> Tensor:
+        return torch.tensordot(self.weights, values, dims=1)
+
+
+def apply_layer(layer: ReduNetLayer, V: Array) -> Array:
+    """Send features through one layer.
+
+    Parameters
+    ----------
+    layer : ReduNetLayer
+        The layer.
+    V : ndarray of shape (n_samples, n_frequencies, n_channels)
+        Features of unit norm.
+
+    Returns
+    -------
+    V : ndarray of shape (n_samples, n_frequencies, n_channels)
+        Features of the next layer.
+    """
+    return apply_redunet([layer], V, normalize=False)
+
+
+def layer_memberships(layer: ReduNetLayer, V: Array) -> Array:
+    """Estimate to which classes features belong.
+
+    Parameters
+    ----------
+    layer : ReduNetLayer
+        The layer.
+    V : ndarray of shape (n_samples, n_frequencies, n_channels)
+        Features that enter the layer.
+
+    Returns
+    -------
+    memberships : ndarray of shape (n_samples, n_classes)
+        Non-negative; rows sum to one. Zero for absent classes.
+    """
+    layer_map = LayerMap(layer)
+    norms = layer_map.norms(torch.from_numpy(V))
+    memberships = np.zeros((len(V), layer.n_classes), dtype=norms.numpy().dtype)
+    memberships[:, layer_map.order.numpy()] = torch.softmax(-norms, dim=1).numpy()
+    return memberships
+
+
+def apply_redunet(
+    layers: Iterable[ReduNetLayer],
+    V: Array,
+    *,
+    chunk: int = 2048,
+    normalize: bool = True,
+    device: torch.device | str | None = None,
+) -> Array:
+    """Send features through all layers.
+
+    Parameters
+    ----------
+    layers : iterable of ReduNetLayer
+        The layers, first to last.
+    V : ndarray of shape (n_samples, n_frequencies, n_channels)
+        Input features, see :func:`to_frequencies`.
+    chunk : int, default=2048
+        Rows on the device at a time.
+    normalize : bool, default=True
+        Whether to bring the rows to unit norm first, as fitting does.
+    device : torch.device or str, default=None
+        Where to compute; None is the CPU.
+
+    Returns
+    -------
+    V : ndarray of shape (n_samples, n_frequencies, n_channels)
+        Output features of unit norm, on the CPU; rows of zeros stay zero.
+
+    Notes
+    -----
+    A row costs O(d²) for each dense operator and O(d r) for one of rank r.
+    """
+    where = None if device is None else torch.device(device)
+    layers = list(layers)
+    maps = [LayerMap(layer, where) for layer in layers]
+    result = np.empty_like(V)
+    for start in range(0, len(V), chunk):
+        rows = V[start : start + chunk]
+        if normalize and layers:
+            rows = normalize_signals(rows, layers[0].frequency_weights)
+        block = torch.from_numpy(np.ascontiguousarray(rows)).to(where)
+        for layer_map in maps:
+            block, _ = layer_map(block)
+        result[start : start + chunk] = block.cpu().numpy()
+    return result
+
+
+def iterate_redunet(
+    layers: Iterable[ReduNetLayer], V: Array, *, device: Any = None
+) -> Iterator[tuple[Array, Array]]:
+    """Send features through the layers and show them after each.
+
+    Parameters
+    ----------
+    layers : iterable of ReduNetLayer
+        The layers, first to last.
+    V : ndarray of shape (n_samples, n_frequencies, n_channels)
+        Input features.
+    device : torch.device or str, default=None
+        Where to compute; None is the CPU.
+
+    Yields
+    ------
+    V : ndarray of shape (n_samples, n_frequencies, n_channels)
+        Features after the layer.
+    memberships : ndarray of shape (n_samples, n_classes)
+        Memberships that the layer estimated.
+    """
+    block = None
+    for layer in layers:
+        if block is None:
+            block = torch.from_numpy(normalize_signals(V, layer.frequency_weights))
+            block = block.to(device)
+        block, memberships = LayerMap(layer, device)(block)
+        yield block.cpu().numpy(), memberships.cpu().numpy()
+
+
+def normalize_signals(V: Array, frequency_weights: Array) -> Array:
+    """Bring signals, given by their spectra, to unit norm.
+
+    Parameters
+    ----------
+    V : ndarray of shape (n_samples, n_frequencies, n_channels)
+        Features; any scale that the dtype holds.
+    frequency_weights : ndarray of shape (n_frequencies,)
+        How often each frequency counts.
+
+    Returns
+    -------
+    V : ndarray of shape (n_samples, n_frequencies, n_channels)
+        The same features with unit norm; rows of zeros stay zero.
+    """
+    largest = np.abs(V).max(axis=(1, 2), initial=0)
+    # Numbers near the ends of the range have no square.
+    V = V / np.where(largest > 0, largest, 1)[:, None, None]
+    powers = (V.real**2 + V.imag**2 if np.iscomplexobj(V) else V**2).sum(axis=2)
+    norms = np.sqrt(powers @ (frequency_weights / frequency_weights.sum()))
+    norms = norms.astype(powers.dtype)
+    unit: Array = V / np.where(norms > 0, norms, 1)[:, None, None]
+    return unit
+
+
+def _power(values: Tensor) -> Tensor:
+    if values.is_complex():
+        return values.real.square() + values.imag.square()
+    return values.square()
