@@ -207,58 +207,64 @@ class _RowSample:
     """Rows at even distances, their number bounded, whatever the chunks are."""
 
     def __init__(self, size: int) -> None:
-        self.limit = int(min(4096, max(256, 2**22 // size)))
+        self.limit = int(min(1024, max(256, 2**22 // size)))
         self.stride, self.seen = 1, 0
-        self.kept: list[tuple[int, Tensor, float]] = []
+        self.kept: list[tuple[Array, Tensor, Array]] = []
 
     def add(self, V: Tensor, weights: Array | None) -> None:
-        first = -self.seen % self.stride
-        for i in range(first, len(V), self.stride):
-            weight = 1.0 if weights is None else float(weights[i])
-            self.kept.append((self.seen + i, V[i], weight))
+        weights = np.ones(len(V)) if weights is None else weights
+        numbers = np.arange(self.seen, self.seen + len(V))
+        self.kept.append(self._thin(numbers, V, weights))
         self.seen += len(V)
-        while len(self.kept) > self.limit:
+        while sum(len(numbers) for numbers, _, _ in self.kept) > self.limit:
             self.stride *= 2
-            self.kept = [row for row in self.kept if row[0] % self.stride == 0]
+            self.kept = [self._thin(*block) for block in self.kept]
 
     def rows(self) -> tuple[Tensor, Array]:
-        weights = np.array([weight for _, _, weight in self.kept])
-        return torch.stack([row for _, row, _ in self.kept]), weights
+        weights = np.concatenate([weights for _, _, weights in self.kept])
+        return torch.cat([V for _, V, _ in self.kept]), weights
+
+    def _thin(
+        self, numbers: Array, V: Tensor, weights: Array
+    ) -> tuple[Array, Tensor, Array]:
+        chosen = np.flatnonzero(numbers % self.stride == 0)
+        rows = V[torch.from_numpy(chosen).to(V.device)]
+        return numbers[chosen], rows, weights[chosen]
 
 
 class _Pass:
     """What one pass over the features gathers."""
 
-    def __init__(self, builder: "_Builder", *, estimated: bool) -> None:
-        n_classes, settings = builder.n_classes, builder.settings
-        shape = builder.store.shape
-        bound = shape[1] / settings.distortion
+    def __init__(self, builder: "_Builder") -> None:
+        settings, (n_frequencies, n_channels) = builder.settings, builder.store.shape
         self.moments = ClassMoments(
-            n_classes, *shape, bound=bound, device=builder.store.device
+            builder.n_classes,
+            n_frequencies,
+            n_channels,
+            bound=n_channels / settings.distortion,
+            device=builder.store.device,
         )
-        self.estimated = (
-            ClassMoments(n_classes, *shape, bound=bound, device=builder.store.device)
-            if estimated
-            else None
-        )
-        self.sample = (
-            _RowSample(shape[0] * shape[1])
-            if settings.membership_temperature == "auto"
-            else None
-        )
+        # Made at the first row that is taken for another class.
+        self.estimated: ClassMoments | None = None
+        self.sample: _RowSample | None = None
+        if settings.membership_temperature == "auto":
+            self.sample = _RowSample(n_frequencies * n_channels)
         self.right = 0.0
 
     def add(
         self, V: Tensor, labels: Array, weights: Array | None, used: Tensor | None
     ) -> None:
+        if used is not None:
+            guesses = used.argmax(1).cpu().numpy()
+            right = guesses == labels
+            self.right += float(right.sum() if weights is None else weights @ right)
+            if self.estimated is None and not right.all():
+                self.estimated = self.moments.copy()
+            if self.estimated is not None:
+                self.estimated.add(V, guesses, weights)
         self.moments.add(V, labels, weights)
         if self.sample is not None:
             self.sample.add(V, weights)
-        if used is not None and self.estimated is not None:
-            guesses = used.argmax(1).cpu().numpy()
-            self.estimated.add(V, guesses, weights)
-            right = guesses == labels
-            self.right += float(right.sum() if weights is None else weights @ right)
 
 
 class _Builder:
@@ -289,7 +295,7 @@ class _Builder:
 
     def build(self) -> ReduNetResult:
         layers: list[ReduNetLayer] = []
-        gathered = _Pass(self, estimated=False)
+        gathered = _Pass(self)
         for V, labels, weights in self.store.blocks():
             gathered.add(V, labels, weights, None)
         counts = gathered.moments.counts
@@ -357,7 +363,7 @@ class _Builder:
 
     def _advance(self, layer: ReduNetLayer) -> _Pass:
         layer_map = LayerMap(layer, self.store.device)
-        following = _Pass(self, estimated=True)
+        following = _Pass(self)
         by_labels = self.settings.membership == "labels"
         for V, labels, weights in self.store.blocks():
             given = None
@@ -389,10 +395,11 @@ class _Builder:
         self._record_rates(reached)
         self.statistics["step"].append(layer.step)
         self.statistics["temperature"].append(layer.temperature)
-        assert following.estimated is not None
         total = following.moments.counts.sum()
         self.statistics["membership_accuracy"].append(float(following.right / total))
-        guessed = self._invert(following.estimated).conditional_rate
+        guessed = reached.conditional_rate
+        if following.estimated is not None:
+            guessed = self._invert(following.estimated).conditional_rate
         self.statistics["estimated_conditional_coding_rate"].append(guessed)
         reduction = float(reached.rates[0]) - guessed
         self.statistics["estimated_rate_reduction"].append(reduction)

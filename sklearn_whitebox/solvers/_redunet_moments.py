@@ -102,6 +102,22 @@ class ClassMoments:
         moment = _second_moment(rows, fine=self.fine)
         self.sums[k] = moment if k not in self.sums else self.sums[k] + moment
 
+    def copy(self) -> "ClassMoments":
+        """Return moments that grow apart from these.
+
+        Returns
+        -------
+        moments : ClassMoments
+            Equal for now.
+        """
+        n_classes = len(self.counts)
+        other = ClassMoments(n_classes, *self.shape, bound=0.0, device=self.device)
+        other.fine = self.fine
+        other.counts, other.n_rows = self.counts.copy(), self.n_rows.copy()
+        other.rows = [None if kept is None else list(kept) for kept in self.rows]
+        other.sums = dict(self.sums)
+        return other
+
     def factor(self, k: int) -> Tensor | None:
         """Return the rows of a class that has few, else None.
 
