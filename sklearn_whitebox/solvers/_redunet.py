@@ -1,7 +1,7 @@
 """Build a network layer by layer, each a step up the rate reduction."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sklearn_whitebox.solvers._redunet_features import Features, open_features
-from sklearn_whitebox.solvers._redunet_layers import LayerMap, ReduNetLayer
-from sklearn_whitebox.solvers._redunet_moments import (
-    ClassMoments,
-    Operators,
-    make_operators,
+from sklearn_whitebox.solvers._redunet_forward import LayerMap, automatic_temperature
+from sklearn_whitebox.solvers._redunet_layers import ReduNetLayer
+from sklearn_whitebox.solvers._redunet_moments import ClassMoments
+from sklearn_whitebox.solvers._redunet_operators import Operators, make_operators
+from sklearn_whitebox.solvers._redunet_settings import (
+    ReduNetResult,
+    ReduNetSettings,
 )
 
 Array = NDArray[Any]
@@ -24,83 +26,6 @@ Callback = Callable[[int, float], bool]
 
 _MAX_HALVINGS = 5
 _GAIN_LAYERS = 5
-
-
-@dataclass(frozen=True)
-class ReduNetSettings:
-    """How :func:`build_redunet` steps and when it stops.
-
-    Parameters
-    ----------
-    distortion : float, default=0.1
-        Allowed mean squared error per sample, ε².
-    n_layers : int, default=50
-        Most layers.
-    step_size : float, default=0.5
-        Step; see `step_mode`.
-    step_mode : {"relative", "absolute"}, default="relative"
-        Whether `step_size` is ηα, at most one, or η itself.
-    membership : {"estimated", "labels"}, default="estimated"
-        What moves the training features: the memberships that the layer estimates, as
-        for new features, or the labels.
-    membership_temperature : float or "auto", default="auto"
-        Factor λ of the norms in the softmax; "auto" takes fifty over the median of the
-        smallest norms of the training features, layer by layer.
-    balance_membership : bool, default=False
-        Whether the softmax compares the classes without their scales, which favour
-        large ones.
-    tol : float, default=0.0
-        Stop when the rate reduction has grown by less than this share of it over five
-        layers.
-    monotone : bool, default=True
-        Whether to halve a step that lowers the rate reduction, at most five times, and
-        to stop if that does not help.
-    rank : int, "auto" or None, default="auto"
-        How to keep operators, see :func:`make_operators`.
-    keep_moments : bool, default=False
-        Whether layers keep their second moments, for updates.
-    """
-
-    distortion: float = 0.1
-    n_layers: int = 50
-    step_size: float = 0.5
-    step_mode: str = "relative"
-    membership: str = "estimated"
-    membership_temperature: float | str = "auto"
-    balance_membership: bool = False
-    tol: float = 0.0
-    monotone: bool = True
-    rank: int | str | None = "auto"
-    keep_moments: bool = False
-
-
-@dataclass(frozen=True)
-class ReduNetResult:
-    """Layers of a network and how they were found.
-
-    Parameters
-    ----------
-    layers : list of ReduNetLayer
-        The layers, perhaps none.
-    statistics : dict of str to list of float
-        ``coding_rate``, ``conditional_coding_rate`` and ``rate_reduction`` of the
-        input and after each layer; for each layer its ``step``, ``temperature``, the
-        ``membership_accuracy`` of the features that enter it, and
-        ``estimated_conditional_coding_rate`` and ``estimated_rate_reduction`` of those
-        that leave it, with the estimated classes in place of the labels.
-    counts : ndarray of shape (n_classes,)
-        Rows of each class.
-    converged : bool
-        Whether the rate reduction stopped growing before the layers ran out.
-    features : ndarray of shape (n_samples, n_frequencies, n_channels) or None
-        Training features after the last layer, if they are in memory.
-    """
-
-    layers: list[ReduNetLayer]
-    statistics: dict[str, list[float]]
-    counts: Array
-    converged: bool
-    features: Array | None = field(default=None, repr=False)
 
 
 def array_chunks(
@@ -297,6 +222,7 @@ class _Builder:
         layers: list[ReduNetLayer] = []
         gathered = _Pass(self)
         for V, labels, weights in self.store.blocks():
+            self._check(labels)
             gathered.add(V, labels, weights, None)
         counts = gathered.moments.counts
         if not counts.sum() > 0:
@@ -318,8 +244,20 @@ class _Builder:
                 converged = True
                 break
         return ReduNetResult(
-            layers, self.statistics, counts, converged, self.store.collect()
+            layers,
+            self.statistics,
+            counts,
+            converged,
+            self.store.collect(),
+            gathered.moments,
         )
+
+    def _check(self, labels: Array) -> None:
+        if len(labels) and not 0 <= labels.min() <= labels.max() < self.n_classes:
+            raise ValueError(
+                f"labels must be integers from 0 to n_classes-1={self.n_classes - 1}, "
+                f"got values from {labels.min()} to {labels.max()}."
+            )
 
     def _next_layer(
         self, operators: Operators, gathered: _Pass
@@ -410,35 +348,3 @@ class _Builder:
         return curve[-1] - curve[-1 - _GAIN_LAYERS] <= self.settings.tol * abs(
             curve[-1]
         )
-
-
-def automatic_temperature(
-    layer: ReduNetLayer, V: Tensor, weights: Array | None = None
-) -> float:
-    """Choose the factor of the norms so that memberships are all but certain.
-
-    Parameters
-    ----------
-    layer : ReduNetLayer
-        Layer, whatever its temperature.
-    V : Tensor of shape (n_samples, n_frequencies, n_channels)
-        Features that enter it.
-    weights : ndarray of shape (n_samples,), default=None
-        How many times each row counts.
-
-    Returns
-    -------
-    temperature : float
-        Fifty over the lower median of the smallest norms.
-    """
-    layer_map = LayerMap(replace(layer, temperature=1.0), V.device)
-    smallest = layer_map.norms(V).amin(1).double().cpu().numpy()
-    weights = np.ones(len(smallest)) if weights is None else weights
-    counted = (weights > 0) & (smallest > 0)
-    if not counted.any():
-        return 1.0
-    order = np.argsort(smallest[counted], kind="stable")
-    reached = np.cumsum(weights[counted][order])
-    # The lower median is the same for a row of weight two and for two copies.
-    middle = int(np.searchsorted(reached, reached[-1] / 2))
-    return float(50 / smallest[counted][order][middle])

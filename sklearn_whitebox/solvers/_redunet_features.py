@@ -10,11 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sklearn_whitebox.solvers._redunet_layers import (
-    LayerMap,
-    ReduNetLayer,
-    normalize_signals,
-)
+from sklearn_whitebox.solvers._redunet_forward import LayerMap, normalize_signals
+from sklearn_whitebox.solvers._redunet_layers import ReduNetLayer
 
 Array = NDArray[Any]
 Block = tuple[Array, Array, Array | None]

@@ -1,0 +1,378 @@
+"""Send features through the layers of a ReduNet."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sklearn_whitebox.solvers._redunet_layers import DENSE, ReduNetLayer
+
+Array = NDArray[Any]
+
+# Rows of one product: the responses of all classes to them should stay in cache.
+_RESPONSE_BYTES = 2**22
+
+
+class LayerMap:
+    """A layer made ready for rows of features on a device.
+
+    Parameters
+    ----------
+    layer : ReduNetLayer
+        The layer.
+    device : torch.device, default=None
+        Where the features are; None is the CPU.
+    """
+
+    def __init__(self, layer: ReduNetLayer, device: torch.device | None = None) -> None:
+        def put(array: Array) -> Tensor:
+            return torch.from_numpy(np.ascontiguousarray(array)).to(device)
+
+        self.operators, self.bases = put(layer.operators), put(layer.bases)
+        real = layer.shrinkages.dtype
+        self.shrinkages = put(layer.shrinkages)
+        self.step = layer.step * layer.alpha
+        self.n_channels = layer.bases.shape[1]
+        self.expands_dense = layer.ranks[0] == DENSE
+        present = np.flatnonzero(layer.shares > 0)
+        self.n_classes, self.n_present = layer.n_classes, len(present)
+        ranks = layer.ranks[1:]
+        dense = [k for k in present if ranks[k] == DENSE]
+        thin = [k for k in present if ranks[k] != DENSE]
+        # Responses come as dense classes first, then those of low rank.
+        order = np.array(dense + thin, dtype=np.int64)
+        self.n_dense = len(dense)
+        self.order = torch.from_numpy(order).to(device)
+        self.first = 0 if self.expands_dense else int(layer.ranks[0])
+        columns = np.repeat(np.arange(len(thin)), ranks[thin])
+        self.columns = torch.from_numpy(columns).to(device)
+        owner = np.zeros((len(columns), len(thin)), dtype=real)
+        owner[np.arange(len(columns)), columns] = 1
+        self.owner = put(owner)
+        scales = np.ones(len(order)) if layer.balanced else layer.class_scales[order]
+        self.scales = put((layer.temperature * scales).astype(real))
+        self.temperature = layer.temperature
+        weights = layer.frequency_weights
+        self.weights = put((weights / weights.sum()).astype(real))
+
+    def block_size(self) -> int:
+        """Return how many rows to send through at once.
+
+        Returns
+        -------
+        n_rows : int
+            Depends on the shapes and the device only.
+        """
+        width = self.operators.shape[2] + 2 * self.bases.shape[2] + self.n_channels
+        cost = len(self.weights) * width * self.bases.element_size()
+        budget = _RESPONSE_BYTES * (1 if self.bases.device.type == "cpu" else 256)
+        return int(min(8192, max(32, budget // max(cost, 1))))
+
+    def __call__(
+        self, V: Tensor, memberships: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Send features through the layer.
+
+        Parameters
+        ----------
+        V : Tensor of shape (n_samples, n_frequencies, n_channels)
+            Features.
+        memberships : Tensor of shape (n_samples, n_classes), default=None
+            Use these instead of the estimated ones.
+
+        Returns
+        -------
+        V : Tensor of shape (n_samples, n_frequencies, n_channels)
+            Features of the next layer.
+        memberships : Tensor of shape (n_samples, n_classes)
+            The memberships used.
+        """
+        result = torch.empty_like(V)
+        used = torch.zeros(
+            (len(V), self.n_classes), dtype=self.scales.dtype, device=V.device
+        )
+        size = self.block_size()
+        for start in range(0, len(V), size):
+            rows = slice(start, start + size)
+            given = None if memberships is None else memberships[rows]
+            result[rows], used[rows] = self._step(V[rows], given)
+        return result, used
+
+    def norms(self, V: Tensor) -> Tensor:
+        r"""Return the norms that the softmax sees, times the temperature.
+
+        Parameters
+        ----------
+        V : Tensor of shape (n_samples, n_frequencies, n_channels)
+            Features.
+
+        Returns
+        -------
+        norms : Tensor of shape (n_samples, n_present)
+            Of the classes that are not absent, in the order of ``self.order``.
+        """
+        size = self.block_size()
+        blocks = [
+            self._norms(self._respond(V[start : start + size]), V[start : start + size])
+            for start in range(0, len(V), size)
+        ]
+        return torch.cat(blocks)
+
+    def _respond(self, V: Tensor) -> tuple[Tensor, Tensor]:
+        rows = V.transpose(0, 1)  # (n_frequencies, n_samples, n_channels)
+        return rows @ self.operators, rows @ self.bases
+
+    def _norms(self, responses: tuple[Tensor, Tensor], V: Tensor) -> Tensor:
+        dense, coordinates = responses
+        squares = []
+        if self.n_dense:
+            split = self._split(dense)[:, :, -self.n_dense :]
+            powers = torch.linalg.vector_norm(split, dim=3).square()
+            squares.append(self._over_frequencies(powers))
+        if self.n_present > self.n_dense:
+            kept = _power(coordinates[:, :, self.first :])
+            c = self.shrinkages[:, None, self.first :]
+            lost = self._over_frequencies((kept * (c * (2 - c))) @ self.owner)
+            total = self._over_frequencies(_power(V.transpose(0, 1)).sum(2))
+            squares.append((total[:, None] - lost).clamp_min(0))
+        return torch.cat(squares, 1).sqrt() * self.scales
+
+    def _step(self, V: Tensor, memberships: Tensor | None) -> tuple[Tensor, Tensor]:
+        responses = self._respond(V)
+        dense, coordinates = responses
+        used = torch.zeros(
+            (len(V), self.n_classes), dtype=self.scales.dtype, device=V.device
+        )
+        if memberships is None:
+            weights = torch.softmax(-self._norms(responses, V), dim=1)
+            used[:, self.order] = weights
+        else:
+            used, weights = memberships, memberships[:, self.order]
+        ascent = self._ascend(V.transpose(0, 1), dense, coordinates, weights)
+        moved = V + self.step * ascent.transpose(0, 1)
+        norm = self._over_frequencies(_power(moved.transpose(0, 1)).sum(2)).sqrt()
+        norm = torch.where(norm > 0, norm, 1)
+        return moved / norm[:, None, None], used
+
+    def _ascend(
+        self, rows: Tensor, dense: Tensor, coordinates: Tensor, weights: Tensor
+    ) -> Tensor:
+        """Return M z minus the weighted M_k z.
+
+        The identities of the operators of low rank cancel as far as the memberships
+        sum to one, so they are added up by hand.
+        """
+        n_dense = self.n_dense
+        if self.expands_dense:
+            ascent = dense[:, :, : self.n_channels].clone()
+            whole = -weights[:, n_dense:].sum(1)
+        else:
+            ascent = torch.zeros_like(rows)
+            whole = weights[:, :n_dense].sum(1)
+        if n_dense:
+            split = self._split(dense)[:, :, -n_dense:]
+            for k in range(n_dense):
+                ascent.addcmul_(split[:, :, k], weights[:, k, None], value=-1)
+        if self.n_present > n_dense or not self.expands_dense:
+            ascent += whole[:, None] * rows
+        if self.bases.shape[2]:
+            gains = torch.cat(
+                [
+                    weights.new_full((len(weights), self.first), -1.0),
+                    weights[:, n_dense:][:, self.columns],
+                ],
+                dim=1,
+            )
+            shrunk = coordinates * (self.shrinkages[:, None] * gains)
+            ascent += shrunk @ self.bases.mH
+        return ascent
+
+    def _split(self, dense: Tensor) -> Tensor:
+        return dense.view(*dense.shape[:2], -1, self.n_channels)
+
+    def _over_frequencies(self, values: Tensor) -> Tensor:
+        return torch.tensordot(self.weights, values, dims=1)
+
+
+def apply_layer(layer: ReduNetLayer, V: Array) -> Array:
+    """Send features through one layer.
+
+    Parameters
+    ----------
+    layer : ReduNetLayer
+        The layer.
+    V : ndarray of shape (n_samples, n_frequencies, n_channels)
+        Features of unit norm.
+
+    Returns
+    -------
+    V : ndarray of shape (n_samples, n_frequencies, n_channels)
+        Features of the next layer.
+    """
+    return apply_redunet([layer], V, normalize=False)
+
+
+def layer_memberships(layer: ReduNetLayer, V: Array) -> Array:
+    """Estimate to which classes features belong.
+
+    Parameters
+    ----------
+    layer : ReduNetLayer
+        The layer.
+    V : ndarray of shape (n_samples, n_frequencies, n_channels)
+        Features that enter the layer.
+
+    Returns
+    -------
+    memberships : ndarray of shape (n_samples, n_classes)
+        Non-negative; rows sum to one. Zero for absent classes.
+    """
+    layer_map = LayerMap(layer)
+    norms = layer_map.norms(torch.from_numpy(V))
+    memberships = np.zeros((len(V), layer.n_classes), dtype=norms.numpy().dtype)
+    memberships[:, layer_map.order.numpy()] = torch.softmax(-norms, dim=1).numpy()
+    return memberships
+
+
+def apply_redunet(
+    layers: Iterable[ReduNetLayer],
+    V: Array,
+    *,
+    chunk: int = 2048,
+    normalize: bool = True,
+    device: torch.device | str | None = None,
+) -> Array:
+    """Send features through all layers.
+
+    Parameters
+    ----------
+    layers : iterable of ReduNetLayer
+        The layers, first to last.
+    V : ndarray of shape (n_samples, n_frequencies, n_channels)
+        Input features, see :func:`to_frequencies`.
+    chunk : int, default=2048
+        Rows on the device at a time.
+    normalize : bool, default=True
+        Whether to bring the rows to unit norm first, as fitting does.
+    device : torch.device or str, default=None
+        Where to compute; None is the CPU.
+
+    Returns
+    -------
+    V : ndarray of shape (n_samples, n_frequencies, n_channels)
+        Output features of unit norm, on the CPU; rows of zeros stay zero.
+
+    Notes
+    -----
+    A row costs O(d²) for each dense operator and O(d r) for one of rank r.
+    """
+    where = None if device is None else torch.device(device)
+    layers = list(layers)
+    maps = [LayerMap(layer, where) for layer in layers]
+    result = np.empty_like(V)
+    for start in range(0, len(V), chunk):
+        rows = V[start : start + chunk]
+        if normalize and layers:
+            rows = normalize_signals(rows, layers[0].frequency_weights)
+        block = torch.from_numpy(np.ascontiguousarray(rows)).to(where)
+        for layer_map in maps:
+            block, _ = layer_map(block)
+        result[start : start + chunk] = block.cpu().numpy()
+    return result
+
+
+def iterate_redunet(
+    layers: Iterable[ReduNetLayer], V: Array, *, device: Any = None
+) -> Iterator[tuple[Array, Array]]:
+    """Send features through the layers and show them after each.
+
+    Parameters
+    ----------
+    layers : iterable of ReduNetLayer
+        The layers, first to last.
+    V : ndarray of shape (n_samples, n_frequencies, n_channels)
+        Input features.
+    device : torch.device or str, default=None
+        Where to compute; None is the CPU.
+
+    Yields
+    ------
+    V : ndarray of shape (n_samples, n_frequencies, n_channels)
+        Features after the layer.
+    memberships : ndarray of shape (n_samples, n_classes)
+        Memberships that the layer estimated.
+    """
+    block = None
+    for layer in layers:
+        if block is None:
+            block = torch.from_numpy(normalize_signals(V, layer.frequency_weights))
+            block = block.to(device)
+        block, memberships = LayerMap(layer, device)(block)
+        yield block.cpu().numpy(), memberships.cpu().numpy()
+
+
+def automatic_temperature(
+    layer: ReduNetLayer, V: Tensor, weights: Array | None = None
+) -> float:
+    """Choose the factor of the norms so that memberships are all but certain.
+
+    Parameters
+    ----------
+    layer : ReduNetLayer
+        Layer, whatever its temperature.
+    V : Tensor of shape (n_samples, n_frequencies, n_channels)
+        Features that enter it.
+    weights : ndarray of shape (n_samples,), default=None
+        How many times each row counts.
+
+    Returns
+    -------
+    temperature : float
+        Fifty over the lower median of the smallest norms.
+    """
+    layer_map = LayerMap(replace(layer, temperature=1.0), V.device)
+    smallest = layer_map.norms(V).amin(1).double().cpu().numpy()
+    weights = np.ones(len(smallest)) if weights is None else weights
+    counted = (weights > 0) & (smallest > 0)
+    if not counted.any():
+        return 1.0
+    order = np.argsort(smallest[counted], kind="stable")
+    reached = np.cumsum(weights[counted][order])
+    # The lower median is the same for a row of weight two and for two copies.
+    middle = int(np.searchsorted(reached, reached[-1] / 2))
+    return float(50 / smallest[counted][order][middle])
+
+
+def normalize_signals(V: Array, frequency_weights: Array) -> Array:
+    """Bring signals, given by their spectra, to unit norm.
+
+    Parameters
+    ----------
+    V : ndarray of shape (n_samples, n_frequencies, n_channels)
+        Features; any scale that the dtype holds.
+    frequency_weights : ndarray of shape (n_frequencies,)
+        How often each frequency counts.
+
+    Returns
+    -------
+    V : ndarray of shape (n_samples, n_frequencies, n_channels)
+        The same features with unit norm; rows of zeros stay zero.
+    """
+    largest = np.abs(V).max(axis=(1, 2), initial=0)
+    # Numbers near the ends of the range have no square.
+    V = V / np.where(largest > 0, largest, 1)[:, None, None]
+    powers = (V.real**2 + V.imag**2 if np.iscomplexobj(V) else V**2).sum(axis=2)
+    norms = np.sqrt(powers @ (frequency_weights / frequency_weights.sum()))
+    norms = norms.astype(powers.dtype)
+    unit: Array = V / np.where(norms > 0, norms, 1)[:, None, None]
+    return unit
+
+
+def _power(values: Tensor) -> Tensor:
+    if values.is_complex():
+        return values.real.square() + values.imag.square()
+    return values.square()
