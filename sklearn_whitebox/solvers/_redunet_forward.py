@@ -244,6 +244,7 @@ def apply_redunet(
     *,
     chunk: int = 2048,
     normalize: bool = True,
+    frequency_weights: Array | None = None,
     device: torch.device | str | None = None,
 ) -> Array:
     """Send features through all layers.
@@ -258,6 +259,9 @@ def apply_redunet(
         Rows on the device at a time.
     normalize : bool, default=True
         Whether to bring the rows to unit norm first, as fitting does.
+    frequency_weights : ndarray of shape (n_frequencies,), default=None
+        How often each frequency counts in norms; None asks the first layer, or counts
+        once if there is none.
     device : torch.device or str, default=None
         Where to compute; None is the CPU.
 
@@ -273,11 +277,14 @@ def apply_redunet(
     where = None if device is None else torch.device(device)
     layers = list(layers)
     maps = [LayerMap(layer, where) for layer in layers]
+    if frequency_weights is None:
+        known = layers[0].frequency_weights if layers else np.ones(V.shape[1])
+        frequency_weights = known
     result = np.empty_like(V)
     for start in range(0, len(V), chunk):
         rows = V[start : start + chunk]
-        if normalize and layers:
-            rows = normalize_signals(rows, layers[0].frequency_weights)
+        if normalize:
+            rows = normalize_signals(rows, frequency_weights)
         block = torch.from_numpy(np.ascontiguousarray(rows)).to(where)
         for layer_map in maps:
             block, _ = layer_map(block)

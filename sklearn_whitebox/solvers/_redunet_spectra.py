@@ -74,7 +74,7 @@ def to_frequencies(X: Array, input_shape: Sequence[int] | None = None) -> Array:
     """
     axes = _shift_axes(input_shape)
     if not axes or input_shape is None:
-        return X.reshape(len(X), 1, -1)
+        return X[:, None, :]
     if X.shape[1] != math.prod(input_shape):
         raise ValueError(
             f"input_shape={tuple(input_shape)} has {math.prod(input_shape)} entries, "
@@ -82,7 +82,8 @@ def to_frequencies(X: Array, input_shape: Sequence[int] | None = None) -> Array:
         )
     signals = X.reshape(len(X), *input_shape)
     spectra = scipy.fft.rfftn(signals, axes=tuple(range(2, signals.ndim)))
-    flat = spectra.reshape(len(X), input_shape[0], -1)
+    n_frequencies = math.prod(spectra.shape[2:])
+    flat = spectra.reshape(len(X), input_shape[0], n_frequencies)
     return np.ascontiguousarray(np.swapaxes(flat, 1, 2))
 
 
@@ -111,12 +112,12 @@ def from_frequencies(V: Array, input_shape: Sequence[int] | None = None) -> Arra
     """
     axes = _shift_axes(input_shape)
     if not axes:
-        return V.reshape(len(V), -1)
+        return V.reshape(len(V), V.shape[1] * V.shape[2])
     n_channels = V.shape[2]
     half = (*axes[:-1], axes[-1] // 2 + 1)
     spectra = np.swapaxes(V, 1, 2).reshape(len(V), n_channels, *half)
     signals = scipy.fft.irfftn(spectra, s=axes, axes=tuple(range(2, spectra.ndim)))
-    return signals.reshape(len(V), -1)
+    return signals.reshape(len(V), n_channels * math.prod(axes))
 
 
 def _shift_axes(input_shape: Sequence[int] | None) -> tuple[int, ...]:
