@@ -1,0 +1,212 @@
+"""Update a ReduNet by more rows, layer by layer."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sklearn_whitebox.solvers._redunet_forward import (
+    LayerMap,
+    apply_redunet,
+    automatic_temperature,
+    normalize_signals,
+)
+from sklearn_whitebox.solvers._redunet_layers import ReduNetLayer
+from sklearn_whitebox.solvers._redunet_moments import ClassMoments
+from sklearn_whitebox.solvers._redunet_operators import Operators, make_operators
+
+Array = NDArray[Any]
+
+
+def update_redunet(
+    layers: Sequence[ReduNetLayer],
+    V: Array,
+    labels: Array,
+    weights: Array | None = None,
+    *,
+    distortion: float,
+    forget: float | None = None,
+    mode: str = "moments",
+    automatic: bool = True,
+    step_mode: str = "relative",
+    rank: int | str | None = "auto",
+    device: torch.device | str | None = None,
+) -> tuple[list[ReduNetLayer], Array]:
+    r"""Let more rows take part in every layer of a network.
+
+    In each layer in turn the operators are updated by the features of the new rows, and
+    the rows are sent through the updated layer. Features of earlier rows are not worked
+    out again, so the network is near, not equal, to one built from all rows.
+
+    Parameters
+    ----------
+    layers : sequence of ReduNetLayer
+        The network; with ``mode="moments"`` its layers must have kept their moments.
+    V : ndarray of shape (n_samples, n_frequencies, n_channels)
+        Input features of the new rows.
+    labels : ndarray of shape (n_samples,)
+        Their classes, from 0.
+    weights : ndarray of shape (n_samples,), default=None
+        How many times each row counts.
+    distortion : float
+        Allowed mean squared error per sample, ε².
+    forget : float, default=None
+        Weight τ of the new rows in an average that forgets older ones:
+        :math:`S_k \leftarrow (1-\tau) S_k + \tau \tfrac{n_k}{m_k} T_k` for second
+        moments :math:`T_k` of :math:`m_k` new rows. None adds them instead, so that
+        all rows count the same.
+    mode : {"moments", "operators"}, default="moments"
+        Whether second moments are averaged, or the operators as in the programs of
+        [1]_, which needs `forget` and leaves the shares of the classes.
+    automatic : bool, default=True
+        Whether the temperature follows the new rows, see :func:`automatic_temperature`.
+    step_mode : {"relative", "absolute"}, default="relative"
+        Whether the step is kept relative to α, or itself.
+    rank : int, "auto" or None, default="auto"
+        How to keep operators, see :func:`make_operators`.
+    device : torch.device or str, default=None
+        Where to compute; None is the CPU.
+
+    Returns
+    -------
+    layers : list of ReduNetLayer
+        The updated network.
+    V : ndarray of shape (n_samples, n_frequencies, n_channels)
+        Output features of the new rows.
+
+    Raises
+    ------
+    ValueError
+        If layers have no moments, or `mode` needs `forget`.
+
+    References
+    ----------
+    .. [1] Chan, Yu, You, Qi, Wright, Ma (2022). ReduNet: a white-box deep network from
+       the principle of maximizing rate reduction. JMLR 23.
+    """
+    _check(layers, mode, forget)
+    if not len(V) or (weights is not None and not (weights > 0).any()):
+        return list(layers), apply_redunet(layers, V, device=device)
+    where = None if device is None else torch.device(device)
+    updated = []
+    frequency_weights = layers[0].frequency_weights if layers else np.ones(V.shape[1])
+    unit = normalize_signals(V, frequency_weights)
+    features = torch.from_numpy(unit).to(where)
+    for layer in layers:
+        batch = ClassMoments(
+            layer.n_classes,
+            *features.shape[1:],
+            bound=features.shape[2] / distortion,
+            device=where,
+        )
+        batch.add(features, labels, weights)
+        options: dict[str, Any] = {
+            "distortion": distortion,
+            "frequency_weights": frequency_weights,
+            "dtype": layer.bases.dtype,
+        }
+        if mode == "operators":
+            assert forget is not None
+            new = _average_operators(layer, make_operators(batch, **options), forget)
+        else:
+            moments, counts = _join_moments(layer, batch, forget)
+            joined = ClassMoments.from_array(moments, counts, where)
+            operators = make_operators(joined, rank=rank, **options)
+            new = _renew(layer, operators, moments, counts, step_mode)
+            if automatic:
+                share = float(batch.counts.sum() / counts.sum())
+                share = share if forget is None else forget
+                new = _retune(layer, new, features, weights, share)
+        updated.append(new)
+        features, _ = LayerMap(new, where)(features)
+    return updated, features.cpu().numpy()
+
+
+def _check(layers: Sequence[ReduNetLayer], mode: str, forget: float | None) -> None:
+    if mode == "operators" and forget is None:
+        raise ValueError('mode="operators" needs forget, a number in (0, 1].')
+    if forget is not None and not 0 < forget <= 1:
+        raise ValueError(f"forget={forget} must be in (0, 1], or None.")
+    if mode == "moments" and any(layer.moments is None for layer in layers):
+        raise ValueError(
+            "the layers have not kept their moments; build them with keep_moments=True."
+        )
+
+
+def _join_moments(
+    layer: ReduNetLayer, batch: ClassMoments, forget: float | None
+) -> tuple[Array, Array]:
+    assert layer.moments is not None
+    assert layer.counts is not None
+    moments, counts = layer.moments.copy(), layer.counts.copy()
+    for k in np.flatnonzero(batch.counts > 0):
+        fresh = batch.moment(int(k)).cpu().numpy()
+        if forget is None or counts[k] == 0:
+            moments[k] += fresh
+            counts[k] += batch.counts[k]
+        else:
+            gain = forget * counts[k] / batch.counts[k]
+            moments[k] = (1 - forget) * moments[k] + gain * fresh
+    return moments, counts
+
+
+def _renew(
+    layer: ReduNetLayer,
+    operators: Operators,
+    moments: Array,
+    counts: Array,
+    step_mode: str,
+) -> ReduNetLayer:
+    step = layer.step
+    if step_mode == "relative":
+        step *= layer.alpha / operators.alpha
+    new = operators.to_layer(
+        step,
+        layer.temperature,
+        balanced=layer.balanced,
+        weights=layer.frequency_weights,
+    )
+    return replace(new, moments=moments, counts=counts)
+
+
+def _retune(
+    old: ReduNetLayer,
+    new: ReduNetLayer,
+    features: Tensor,
+    weights: Array | None,
+    share: float,
+) -> ReduNetLayer:
+    """Average temperatures in the unit of the norms, which rows added make small."""
+    unit_old, unit_new = (1.0, 1.0) if new.balanced else (old.alpha, new.alpha)
+    fresh = automatic_temperature(new, features, weights) * unit_new
+    kept = old.temperature * unit_old
+    averaged = kept ** (1 - share) * fresh**share
+    return replace(new, temperature=float(averaged / unit_new))
+
+
+def _average_operators(
+    layer: ReduNetLayer, batch: Operators, forget: float
+) -> ReduNetLayer:
+    fresh = batch.to_layer(
+        layer.step, 1.0, balanced=False, weights=layer.frequency_weights
+    )
+    expansion = layer.expansion_operator()
+    expansion = expansion + forget * (fresh.expansion_operator() - expansion)
+    compressions = layer.compression_operators()
+    seen = (batch.shares > 0) & (layer.shares > 0)
+    moved = fresh.compression_operators()[seen] - compressions[seen]
+    compressions[seen] += forget * moved
+    return ReduNetLayer.from_operators(
+        expansion,
+        compressions,
+        layer.shares,
+        step=layer.step,
+        temperature=layer.temperature,
+        alpha=layer.alpha,
+        balanced=layer.balanced,
+        frequency_weights=layer.frequency_weights,
+    )
