@@ -174,9 +174,7 @@ def test_training_lowers_the_loss(objective, shape):
             torch.from_numpy(y),
             head=head if objective == "cross_entropy" else None,
             generator=torch.Generator().manual_seed(0),
-            settings=FinetuneSettings(
-                objective=objective, max_epochs=6, batch_size=200
-            ),
+            settings=settings,
         )
         nets.append(run)
         head = SubspaceHead(torch.from_numpy(np.stack(bases)))
