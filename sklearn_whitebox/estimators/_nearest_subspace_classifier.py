@@ -1,4 +1,4 @@
-"""Classify samples by the subspace of a class that is nearest."""
+"""Classify samples by one subspace per class."""
 
 from numbers import Integral, Real
 
@@ -30,6 +30,9 @@ from sklearn_whitebox.solvers._weighted_rows import merge_equal_rows
 # number of classes, which bounds the work.
 _MOST_JUDGES, _FEWEST_JUDGES, _JUDGED_CLASSES = 2000, 200, 100_000
 
+# Weight of a class below which left-out samples have no meaning.
+_LEAST_WEIGHT = 0.1
+
 # Dimension of subspaces in the published evaluations of rate reduction.
 _PUBLISHED_RANK = 30
 
@@ -40,7 +43,7 @@ class NearestSubspaceClassifier(
     ClassifierMixin,
     WhiteboxEstimator,
 ):
-    r"""Classify samples by the nearest of one linear subspace per class.
+    r"""Classify samples by the nearest of the subspaces of the classes.
 
     The subspace of a class is spanned by the leading singular vectors of its samples,
     not centred, so it passes through the origin. That fits features whose classes are
@@ -61,11 +64,11 @@ class NearestSubspaceClassifier(
     centered : bool, default=False
         Whether the mean of each class is subtracted first, so that subspaces need not
         pass through the origin.
-    criterion : {"residual", "coding_length"}, default="residual"
-        What a sample costs under a class. ``"residual"``: its squared distance to the
-        subspace only. ``"coding_length"``: the nats to code it with the Gaussian of the
-        class, whose variance is one value for all classes outside the subspaces; this
-        counts the coordinates inside, too, and suits features that no embedding made.
+    criterion : {"coding_length", "residual"}, default="coding_length"
+        What a sample costs under a class. ``"coding_length"``: the nats to code it with
+        the Gaussian of the class, whose variance outside the subspace is the same for
+        all classes. ``"residual"``: its squared distance to the subspace only, so that
+        the nearest one wins; the same where the noise is small.
     priors : {"uniform", "empirical"} or array-like of shape (n_classes,), \
             default="uniform"
         Probabilities of the classes: equal, their shares of the training samples, or
@@ -151,7 +154,7 @@ class NearestSubspaceClassifier(
         n_components="auto",
         *,
         centered=False,
-        criterion="residual",
+        criterion="coding_length",
         priors="uniform",
     ):
         self.n_components = n_components
@@ -256,6 +259,13 @@ class NearestSubspaceClassifier(
         with serial_blas():
             moments = self._add(X, target, weights, len(classes), old)
             counts = np.array([count for count, _, _ in moments])
+            light = np.flatnonzero((counts > 0) & (counts < _LEAST_WEIGHT))
+            if len(light):
+                raise ValueError(
+                    f"sample_weight of class {classes[light[0]]!r} sums to "
+                    f"{counts[light[0]]:.1e}; weights count samples, so scale them "
+                    "until the sum is about the number of samples of the class."
+                )
             prior = self._prior(counts)
             judges = _pick(*judges, len(classes))
             model = self._settle(moments, prior, judges)
@@ -314,12 +324,14 @@ class NearestSubspaceClassifier(
     def _settle(self, moments, prior, judges):
         """Choose ranks and temperature, and list what follows from them."""
         coordinates = self.criterion == "coding_length"
-        left_out = LeftOutSubspaces(*judges, moments, code_mean=self.centered)
-        path = {}
-        if self.n_components == "auto":
+        form = {"code_mean": self.centered}
+        ranks, path = None, {}
+        if self.n_components != "auto":
+            ranks = self._fixed_ranks(moments, judges[0].shape[1])
+            form["n_directions"] = int(ranks.max())
+        left_out = LeftOutSubspaces(*judges, moments, **form)
+        if ranks is None:
             ranks, path = left_out.choose_ranks(coordinates=coordinates)
-        else:
-            ranks = self._fixed_ranks(left_out.spectra, judges[0].shape[1])
         lengths, noise = left_out.lengths(ranks, coordinates=coordinates)
         # Absent classes have no lengths to speak of.
         lengths[:, left_out.counts == 0] = lengths.max(initial=0)
@@ -337,7 +349,8 @@ class NearestSubspaceClassifier(
             "temperature_": left_out.temperature(lengths, _log(prior)),
         }
 
-    def _fixed_ranks(self, spectra, n_features):
+    def _fixed_ranks(self, moments, n_features):
+        spectra = [class_directions(moment, limit=0)[0] for moment in moments]
         most = np.array([min(len(s), n_features - 1) for s in spectra])
         if self.n_components is None:
             rank = max(1, min(_PUBLISHED_RANK, n_features // len(spectra)))

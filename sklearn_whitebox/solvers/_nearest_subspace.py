@@ -12,10 +12,10 @@ Indices = NDArray[np.int64]
 Moments = tuple[float, Array, Array]
 
 # Directions of a class up to which its rank is sought.
-_MOST_DIRECTIONS = 128
+_MOST_DIRECTIONS = 64
 
 # Ranks and shares of the energy that are compared.
-_RANKS = (*range(1, 9), 10, 12, 14, 16, 19, 22, 26, 30, 35, 41, 48, 56, 66, 78, 92, 108)
+_RANKS = (*range(1, 9), 10, 12, 14, 16, 19, 22, 26, 30, 35, 41, 48, 56, 64)
 _SHARES = 1 - 10.0 ** -np.arange(0.1, 3.6, 0.25)
 
 # Standard errors that a smaller subspace may lose in accuracy.
@@ -173,6 +173,8 @@ class LeftOutSubspaces:
         What :func:`class_moments` returns for each class.
     code_mean : bool
         Whether the moments are about the means.
+    n_directions : int, default=64
+        Largest rank of a class that is asked for.
     """
 
     def __init__(
@@ -183,6 +185,7 @@ class LeftOutSubspaces:
         moments: Sequence[Moments],
         *,
         code_mean: bool,
+        n_directions: int = _MOST_DIRECTIONS,
     ) -> None:
         self.counts = np.array([count for count, _, _ in moments])
         taken = np.minimum(weights, 1.0)
@@ -199,7 +202,7 @@ class LeftOutSubspaces:
         self.norms: list[Array] = []
         self.squares: list[Array] = []
         for moment in moments:
-            squares, directions = class_directions(moment, limit=_MOST_DIRECTIONS)
+            squares, directions = class_directions(moment, limit=n_directions)
             rows = X.astype(np.float64) - moment[1]
             coordinates = rows @ directions.T
             self.spectra.append(squares)
