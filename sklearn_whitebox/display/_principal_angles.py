@@ -1,4 +1,4 @@
-"""Show how far apart the subspaces of clusters are."""
+"""Show how far apart the subspaces of clusters or classes are."""
 
 import numpy as np
 from scipy.linalg import orth, svdvals
@@ -13,7 +13,7 @@ _MOST_ANNOTATED = 12
 
 
 class PrincipalAngleDisplay:
-    """Principal angles between the subspaces of clusters, in degrees.
+    """Principal angles between the subspaces of clusters or classes, in degrees.
 
     The smallest principal angle of two subspaces is 0 if they share a direction and 90
     if they are orthogonal. Clusters between small angles are hard to tell apart.
@@ -28,6 +28,8 @@ class PrincipalAngleDisplay:
         Names of the clusters; None numbers them from 0.
     statistic : {"smallest", "mean", "largest"}, default="smallest"
         Which of the principal angles are given, for the title.
+    group : str, default="cluster"
+        What has a subspace, for the axes.
 
     Attributes
     ----------
@@ -61,25 +63,44 @@ class PrincipalAngleDisplay:
     """
 
     def __init__(
-        self, angles, *, subspace_dims=None, labels=None, statistic="smallest"
+        self,
+        angles,
+        *,
+        subspace_dims=None,
+        labels=None,
+        statistic="smallest",
+        group="cluster",
     ):
         self.angles = angles
         self.subspace_dims = subspace_dims
         self.labels = labels
         self.statistic = statistic
+        self.group = group
 
     @classmethod
     def from_estimator(
-        cls, estimator, *, labels=None, statistic="smallest", ax=None, **plot_settings
+        cls,
+        estimator,
+        *,
+        energy=0.9,
+        labels=None,
+        statistic="smallest",
+        ax=None,
+        **plot_settings,
     ):
-        """Draw the angles between the clusters of a fitted clusterer.
+        """Draw the angles between the clusters or classes of a fitted estimator.
 
         Parameters
         ----------
         estimator : estimator
-            Fitted, with an attribute ``bases_``.
+            Fitted, with an attribute ``bases_``, or ``class_bases_`` and
+            ``class_spectra_``.
+        energy : float, default=0.9
+            Share of the squared norm of the features of a class that its subspace
+            holds. Only for ``class_bases_``, which hold all of it.
         labels : sequence of str, default=None
-            Names of the clusters; None numbers them from 0.
+            Names of the clusters; None takes ``classes_`` of a classifier or embedding,
+            and otherwise numbers them from 0.
         statistic : {"smallest", "mean", "largest"}, default="smallest"
             Which of the principal angles of two subspaces to show.
         ax : Axes, default=None
@@ -91,15 +112,41 @@ class PrincipalAngleDisplay:
         -------
         display : PrincipalAngleDisplay
             The display, drawn.
+
+        Raises
+        ------
+        ValueError
+            If `energy` is not in (0, 1], or as for :meth:`from_bases`.
         """
-        check_is_fitted(estimator, "bases_")
+        check_is_fitted(estimator, ["bases_", "class_bases_"], all_or_any=any)
+        if not 0 < energy <= 1:
+            raise ValueError(f"energy={energy} should be above 0 and at most 1.")
+        bases = getattr(estimator, "bases_", None)
+        if bases is None:
+            pairs = zip(estimator.class_bases_, estimator.class_spectra_, strict=True)
+            bases = [_strongest(*pair, energy) for pair in pairs]
+        classes = getattr(estimator, "classes_", None)
+        if labels is None and classes is not None:
+            labels = [str(label) for label in classes]
         return cls.from_bases(
-            estimator.bases_, labels=labels, statistic=statistic, ax=ax, **plot_settings
+            bases,
+            labels=labels,
+            statistic=statistic,
+            group="cluster" if classes is None else "class",
+            ax=ax,
+            **plot_settings,
         )
 
     @classmethod
     def from_bases(
-        cls, bases, *, labels=None, statistic="smallest", ax=None, **plot_settings
+        cls,
+        bases,
+        *,
+        labels=None,
+        statistic="smallest",
+        group="cluster",
+        ax=None,
+        **plot_settings,
     ):
         """Draw the angles between the row spaces of matrices.
 
@@ -111,6 +158,8 @@ class PrincipalAngleDisplay:
             Names of the subspaces; None numbers them from 0.
         statistic : {"smallest", "mean", "largest"}, default="smallest"
             Which of the principal angles of two subspaces to show.
+        group : str, default="cluster"
+            What has a subspace, for the axes.
         ax : Axes, default=None
             Where to draw; None makes a figure.
         **plot_settings : kwargs
@@ -142,6 +191,7 @@ class PrincipalAngleDisplay:
             subspace_dims=np.array([len(basis) for basis in matrices]),
             labels=labels,
             statistic=statistic,
+            group=group,
         )
         return display.plot(ax, **plot_settings)
 
@@ -181,7 +231,7 @@ class PrincipalAngleDisplay:
         if annotate is None:
             annotate = n_clusters <= _MOST_ANNOTATED
         self.text_ = self._write_angles(angles) if annotate else None
-        self.ax_.set(xlabel="cluster", ylabel="cluster")
+        self.ax_.set(xlabel=self.group, ylabel=self.group)
         self.ax_.set_title(f"{self.statistic.capitalize()} principal angle")
         if self.labels is not None:
             rotation = 90 if max(map(len, map(str, self.labels))) > 3 else 0
@@ -205,6 +255,15 @@ class PrincipalAngleDisplay:
                 j, i, content, ha="center", va="center", color=colour, fontsize=8
             )
         return texts
+
+
+def _strongest(basis, spectrum, energy):
+    """Keep the first directions of a basis that hold a share of the squared norm."""
+    squares = np.asarray(spectrum, dtype=np.float64) ** 2
+    held = np.cumsum(squares) / max(squares.sum(), np.finfo(np.float64).tiny)
+    # The last sum differs from one by rounding.
+    dim = min(int(np.searchsorted(held, energy - 1e-9)) + 1, len(squares))
+    return np.asarray(basis)[: dim if squares.sum() > 0 else 0]
 
 
 def _check_bases(bases):

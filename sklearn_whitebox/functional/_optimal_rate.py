@@ -92,7 +92,7 @@ def optimal_rate_reduction(
 def optimal_ranks(
     class_sizes: Sequence[float], n_features: int, *, distortion: float = 0.5
 ) -> NDArray[np.int64]:
-    r"""Dimensions of the classes at the maximum of the rate reduction.
+    r"""Best dimension of each class, at the maximum of the rate reduction.
 
     They sum to at most the number of features. A coarse distortion makes fewer pay; at
     a fine one the small classes get most.
