@@ -11,7 +11,7 @@ from sklearn_whitebox.functional._rate import _check, _check_length, _soft_colum
 
 @accepts_arrays
 def expansion_operator(Z: Tensor, *, distortion: float = 0.1) -> Tensor:
-    r"""Operator whose product with the features is the gradient of their coding rate.
+    r"""Compute the operator that turns features into the gradient of their rate.
 
     .. math:: E = \alpha (I + \alpha Z^\top Z)^{-1}, \qquad
        \alpha = \tfrac{d}{n\epsilon^2}
@@ -60,7 +60,7 @@ def expansion_operator(Z: Tensor, *, distortion: float = 0.1) -> Tensor:
 def compression_operators(
     Z: Tensor, memberships: Tensor, *, distortion: float = 0.1
 ) -> Tensor:
-    r"""Operators whose products with the features are the gradients of class rates.
+    r"""Compute the operators that turn features into the gradients of class rates.
 
     .. math:: C_k = \alpha_k (I + \alpha_k Z^\top \operatorname{diag}(\pi_k) Z)^{-1},
        \qquad \alpha_k = \tfrac{d}{n_k\epsilon^2}

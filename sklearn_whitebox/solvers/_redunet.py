@@ -14,7 +14,11 @@ from sklearn_whitebox.solvers._redunet_features import Features, open_features
 from sklearn_whitebox.solvers._redunet_forward import LayerMap, automatic_temperature
 from sklearn_whitebox.solvers._redunet_layers import ReduNetLayer
 from sklearn_whitebox.solvers._redunet_moments import ClassMoments
-from sklearn_whitebox.solvers._redunet_operators import Operators, make_operators
+from sklearn_whitebox.solvers._redunet_operators import (
+    Operators,
+    conditional_rate,
+    make_operators,
+)
 from sklearn_whitebox.solvers._redunet_settings import (
     ReduNetResult,
     ReduNetSettings,
@@ -337,7 +341,11 @@ class _Builder:
         self.statistics["membership_accuracy"].append(float(following.right / total))
         guessed = reached.conditional_rate
         if following.estimated is not None:
-            guessed = self._invert(following.estimated).conditional_rate
+            guessed = conditional_rate(
+                following.estimated,
+                distortion=self.settings.distortion,
+                frequency_weights=self.store.frequency_weights,
+            )
         self.statistics["estimated_conditional_coding_rate"].append(guessed)
         reduction = float(reached.rates[0]) - guessed
         self.statistics["estimated_rate_reduction"].append(reduction)

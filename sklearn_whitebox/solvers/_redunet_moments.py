@@ -160,17 +160,14 @@ class ClassMoments:
         factor, moment : Tensor or None
             One of the two.
         """
-        present = np.flatnonzero(self.n_rows)
-        if not self.sums and 2 * self.n_rows.sum() <= self.shape[1]:
-            factors = [self.factor(int(k)) for k in present]
-            known = [f for f in factors if f is not None]
-            if known:
-                return torch.cat(known, dim=1), None
-            return self.factor(0), None
-        total = self.moment(int(present[0]))
-        for k in present[1:]:
-            total = total + self.moment(int(k))
-        return None, total
+        few = [rows for kept in self.rows for rows in kept or []]
+        if not few:
+            return None, _add(list(self.sums.values()))
+        rows = torch.cat(few)
+        if not self.sums and 2 * len(rows) <= self.shape[1]:
+            return _double(rows).transpose(0, 1), None
+        moment = _second_moment(rows, fine=self.fine)
+        return None, _add([moment, *self.sums.values()])
 
     def to_array(self) -> Array:
         """Return the second moments of all classes.
@@ -210,6 +207,13 @@ class ClassMoments:
         for k in range(n_classes):
             wrapped.sums[k] = torch.from_numpy(moments[k]).to(device)
         return wrapped
+
+
+def _add(moments: list[Tensor]) -> Tensor:
+    total = moments[0]
+    for moment in moments[1:]:
+        total = total + moment
+    return total
 
 
 def _second_moment(rows: Tensor, *, fine: bool) -> Tensor:

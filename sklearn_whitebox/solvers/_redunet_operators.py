@@ -158,6 +158,39 @@ def make_operators(
     )
 
 
+def conditional_rate(
+    moments: ClassMoments, *, distortion: float, frequency_weights: Array
+) -> float:
+    """Compute the mean rate of the classes, without their operators.
+
+    Parameters
+    ----------
+    moments : ClassMoments
+        Second moments; at least one row.
+    distortion : float
+        Allowed mean squared error per sample, ε².
+    frequency_weights : ndarray of shape (n_frequencies,)
+        How often each frequency counts.
+
+    Returns
+    -------
+    rate : float
+        In nats per sample and shift.
+    """
+    weights = torch.from_numpy(frequency_weights / frequency_weights.sum())
+    total, rate = float(moments.counts.sum()), 0.0
+    for k in np.flatnonzero(moments.counts > 0):
+        share = float(moments.counts[k]) / total
+        scale = moments.shape[1] / (moments.counts[k] * distortion)
+        factor, moment = _sides(moments, int(k) + 1)
+        if factor is not None:
+            moment = factor @ factor.mH
+        assert moment is not None
+        logdets = _factorise(moment, scale)[1]
+        rate += share * float(weights.to(logdets) @ logdets) / 2
+    return rate
+
+
 @dataclass(frozen=True)
 class _Inverse:
     """Inverse of identity plus scaled moment, as a matrix or by eigenpairs."""
@@ -193,13 +226,21 @@ def _invert(
         if 2 * rank <= moment.shape[-1]:
             return _keep(values, basis, scale, rank)
         return _dense(values, basis, scale)
+    lower, logdets = _factorise(moment, scale)
+    if lower is None:
+        values, basis = torch.linalg.eigh((moment + moment.mH) / 2)
+        return _dense(values.clamp_min(0), basis, scale)
+    return _Inverse(logdets, torch.cholesky_inverse(lower), moment, moment)
+
+
+def _factorise(moment: Tensor, scale: float) -> tuple[Tensor | None, Tensor]:
+    """Return the Cholesky factor of I + s S, unless it breaks, and log-determinants."""
     identity = torch.eye(moment.shape[-1], dtype=moment.dtype, device=moment.device)
     lower, failed = torch.linalg.cholesky_ex(identity + scale * moment)
     if bool(failed.any()):
-        values, basis = torch.linalg.eigh((moment + moment.mH) / 2)
-        return _dense(values.clamp_min(0), basis, scale)
-    logdets = 2 * lower.diagonal(dim1=1, dim2=2).real.log().sum(1)
-    return _Inverse(logdets, torch.cholesky_inverse(lower), moment, moment)
+        values = torch.linalg.eigvalsh((moment + moment.mH) / 2).clamp_min(0)
+        return None, torch.log1p(scale * values).sum(1)
+    return lower, 2 * lower.diagonal(dim1=1, dim2=2).real.log().sum(1)
 
 
 def _keep(
