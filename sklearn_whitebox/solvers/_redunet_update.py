@@ -45,7 +45,8 @@ def update_redunet(
     Parameters
     ----------
     layers : sequence of ReduNetLayer
-        The network; with ``mode="moments"`` its layers must have kept their moments.
+        The network. Layers that have not kept their moments are inverted, which costs
+        what building them did, and digits: as many as :math:`d/\epsilon^2` has.
     V : ndarray of shape (n_samples, n_frequencies, n_channels)
         Input features of the new rows.
     labels : ndarray of shape (n_samples,)
@@ -81,14 +82,14 @@ def update_redunet(
     Raises
     ------
     ValueError
-        If layers have no moments, or `mode` needs `forget`.
+        If `mode` needs `forget`, or `forget` is not a share.
 
     References
     ----------
     .. [1] Chan, Yu, You, Qi, Wright, Ma (2022). ReduNet: a white-box deep network from
        the principle of maximizing rate reduction. JMLR 23.
     """
-    _check(layers, mode, forget)
+    _check(mode, forget)
     if not len(V) or (weights is not None and not (weights > 0).any()):
         return list(layers), apply_redunet(layers, V, device=device)
     where = None if device is None else torch.device(device)
@@ -113,10 +114,13 @@ def update_redunet(
             assert forget is not None
             new = _average_operators(layer, make_operators(batch, **options), forget)
         else:
-            moments, counts = _join_moments(layer, batch, forget)
+            known = layer_moments(layer, distortion=distortion)
+            moments, counts = _join_moments(*known, batch, forget)
             joined = ClassMoments.from_array(moments, counts, where)
             operators = make_operators(joined, rank=rank, **options)
-            new = _renew(layer, operators, moments, counts, step_mode)
+            new = _renew(layer, operators, step_mode)
+            if layer.moments is not None:
+                new = replace(new, moments=moments, counts=counts)
             if automatic:
                 share = float(batch.counts.sum() / counts.sum())
                 share = share if forget is None else forget
@@ -126,23 +130,51 @@ def update_redunet(
     return updated, features.cpu().numpy()
 
 
-def _check(layers: Sequence[ReduNetLayer], mode: str, forget: float | None) -> None:
+def layer_moments(layer: ReduNetLayer, *, distortion: float) -> tuple[Array, Array]:
+    r"""Recover the second moments that the operators of a layer are of.
+
+    Parameters
+    ----------
+    layer : ReduNetLayer
+        Layer; moments it has kept are returned as they are.
+    distortion : float
+        Allowed mean squared error per sample, ε², it was built with.
+
+    Returns
+    -------
+    moments : ndarray of shape (n_classes, n_frequencies, n_channels, n_channels)
+        Acting on rows, in float64: :math:`S_k = (M_k^{-1} - I) / \alpha_k`.
+    counts : ndarray of shape (n_classes,)
+        Rows of each class.
+    """
+    if layer.moments is not None and layer.counts is not None:
+        return layer.moments, layer.counts
+    n_channels = layer.bases.shape[1]
+    counts = layer.shares * (n_channels / (layer.alpha * distortion))
+    operators = layer.compression_operators().conj()
+    fine = np.complex128 if np.iscomplexobj(operators) else np.float64
+    moments = np.zeros(operators.shape, dtype=fine)
+    for k in np.flatnonzero(layer.shares > 0):
+        scale = layer.class_scales[k]
+        values, vectors = np.linalg.eigh(operators[k].astype(fine) / scale)
+        # An operator that was averaged or trained may have left the range (0, 1].
+        values = (1 / np.clip(values, 1e-12, 1) - 1) / scale
+        scaled = vectors * values[:, None]
+        moments[k] = scaled @ np.swapaxes(vectors, 1, 2).conj()
+    return moments, counts
+
+
+def _check(mode: str, forget: float | None) -> None:
     if mode == "operators" and forget is None:
         raise ValueError('mode="operators" needs forget, a number in (0, 1].')
     if forget is not None and not 0 < forget <= 1:
         raise ValueError(f"forget={forget} must be in (0, 1], or None.")
-    if mode == "moments" and any(layer.moments is None for layer in layers):
-        raise ValueError(
-            "the layers have not kept their moments; build them with keep_moments=True."
-        )
 
 
 def _join_moments(
-    layer: ReduNetLayer, batch: ClassMoments, forget: float | None
+    moments: Array, counts: Array, batch: ClassMoments, forget: float | None
 ) -> tuple[Array, Array]:
-    assert layer.moments is not None
-    assert layer.counts is not None
-    moments, counts = layer.moments.copy(), layer.counts.copy()
+    moments, counts = moments.copy(), counts.copy()
     for k in np.flatnonzero(batch.counts > 0):
         fresh = batch.moment(int(k)).cpu().numpy()
         if forget is None or counts[k] == 0:
@@ -154,23 +186,16 @@ def _join_moments(
     return moments, counts
 
 
-def _renew(
-    layer: ReduNetLayer,
-    operators: Operators,
-    moments: Array,
-    counts: Array,
-    step_mode: str,
-) -> ReduNetLayer:
+def _renew(layer: ReduNetLayer, operators: Operators, step_mode: str) -> ReduNetLayer:
     step = layer.step
     if step_mode == "relative":
         step *= layer.alpha / operators.alpha
-    new = operators.to_layer(
+    return operators.to_layer(
         step,
         layer.temperature,
         balanced=layer.balanced,
         weights=layer.frequency_weights,
     )
-    return replace(new, moments=moments, counts=counts)
 
 
 def _retune(

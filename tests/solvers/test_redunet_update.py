@@ -5,7 +5,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn_whitebox.functional import rate_reduction
 from sklearn_whitebox.solvers._redunet import array_chunks, build_redunet
 from sklearn_whitebox.solvers._redunet_forward import apply_redunet, normalize_signals
-from sklearn_whitebox.solvers._redunet_update import update_redunet
+from sklearn_whitebox.solvers._redunet_spectra import frequency_weights, to_frequencies
+from sklearn_whitebox.solvers._redunet_update import layer_moments, update_redunet
 
 
 def _data(rng, n=120, d=10, n_classes=3):
@@ -129,12 +130,53 @@ def test_nothing_new_changes_nothing(rng):
     assert_array_equal(features, apply_redunet(layers, V[:3]))
 
 
+@pytest.mark.parametrize("rank", [None, "auto", 4])
+@pytest.mark.parametrize("shape", [None, (2, 5)])
+def test_moments_can_be_recovered_from_operators(rng, rank, shape):
+    V, y = _data(rng, n=30, d=10)
+    V = to_frequencies(V[:, 0], shape)
+    kept, bare = (
+        build_redunet(
+            array_chunks(V, y),
+            n_classes=3,
+            n_layers=2,
+            frequency_weights=frequency_weights(shape),
+            keep_moments=keep,
+            rank=rank,
+            monotone=False,
+        ).layers
+        for keep in (True, False)
+    )
+    if rank != 4:
+        moments, counts = layer_moments(bare[1], distortion=0.1)
+        assert_allclose(moments, kept[1].moments, atol=1e-9)
+        assert_allclose(counts, kept[1].counts)
+    results = [
+        update_redunet(layers, V[:9], y[:9], distortion=0.1, forget=0.2, rank=rank)
+        for layers in (kept, bare)
+    ]
+    tolerance = 0.1 if rank == 4 else 1e-7
+    assert_allclose(results[1][1], results[0][1], atol=tolerance)
+    assert results[1][0][0].moments is None
+
+
+def test_single_precision_keeps_updates_near(rng):
+    V, y = _data(rng)
+    fine, coarse = (
+        _build(A, y, keep_moments=False).layers for A in (V, V.astype(np.float32))
+    )
+    new, labels = _data(rng, n=30)
+    _, expected = update_redunet(fine, new, labels, distortion=0.2)
+    new = new.astype(np.float32)
+    layers, features = update_redunet(coarse, new, labels, distortion=0.2)
+    assert features.dtype == layers[0].operators.dtype == np.float32
+    assert_allclose(features, expected, atol=1e-3)
+
+
 def test_updates_say_what_they_need(rng):
     V, y = _data(rng)
-    plain = _build(V, y, keep_moments=False).layers
-    with pytest.raises(ValueError, match="keep_moments=True"):
-        update_redunet(plain, V, y, distortion=0.2)
+    layers = _build(V, y).layers
     with pytest.raises(ValueError, match="needs forget"):
-        update_redunet(plain, V, y, distortion=0.2, mode="operators")
+        update_redunet(layers, V, y, distortion=0.2, mode="operators")
     with pytest.raises(ValueError, match=r"forget=2 must be in"):
-        update_redunet(plain, V, y, distortion=0.2, forget=2)
+        update_redunet(layers, V, y, distortion=0.2, forget=2)
