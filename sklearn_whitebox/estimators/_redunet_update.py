@@ -1,0 +1,91 @@
+"""More samples for a ReduNet that is fitted."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from sklearn_whitebox.solvers._redunet_moments import ClassMoments
+from sklearn_whitebox.solvers._redunet_update import update_redunet
+
+
+def update_network(layers, spectra, V, labels, weights, *, forget, **options):
+    """Update every layer and the classes after the last one by more rows.
+
+    Parameters
+    ----------
+    layers : list of ReduNetLayer
+        The network.
+    spectra : list of ClassSpectrum
+        Classes after the last layer.
+    V : ndarray of shape (n_samples, n_frequencies, n_channels)
+        Features of the new rows.
+    labels : ndarray of shape (n_samples,)
+        Their classes, from 0.
+    weights : ndarray of shape (n_samples,)
+        How many times each counts.
+    forget : float or None
+        Weight of the new rows in an average; None adds them.
+    **options : dict
+        Of :func:`update_redunet`.
+
+    Returns
+    -------
+    layers : list of ReduNetLayer
+        The updated network, without the moments.
+    moments : ClassMoments
+        Of the classes after its last layer.
+    """
+    total = sum(spectrum.count for spectrum in spectra)
+    known = [with_moments(layer, total) for layer in layers]
+    updated, features = update_redunet(
+        known, V, labels, weights, forget=forget, **options
+    )
+    batch = ClassMoments(len(spectra), *V.shape[1:], bound=np.inf)
+    batch.add(torch.from_numpy(features), labels, weights)
+    wide = np.complex128 if np.iscomplexobj(V) else np.float64
+    moments = np.stack([_moment(spectrum, wide) for spectrum in spectra])
+    counts = np.array([spectrum.count for spectrum in spectra])
+    for k in np.flatnonzero(batch.counts > 0):
+        fresh = batch.moment(int(k)).cpu().numpy()
+        if forget is None or counts[k] == 0:
+            moments[k] += fresh
+            counts[k] += batch.counts[k]
+        else:
+            gain = forget * counts[k] / batch.counts[k]
+            moments[k] = (1 - forget) * moments[k] + gain * fresh
+    plain = [replace(layer, moments=None, counts=None) for layer in updated]
+    return plain, ClassMoments.from_array(moments, counts)
+
+
+def _moment(spectrum, dtype):
+    basis = spectrum.basis.astype(dtype)
+    return np.swapaxes(basis, 1, 2).conj() * spectrum.values[:, None] @ basis
+
+
+def with_moments(layer, total):
+    """Give a layer the second moments that its operators were made of.
+
+    Parameters
+    ----------
+    layer : ReduNetLayer
+        Layer as built or updated.
+    total : float
+        Rows in all classes.
+
+    Returns
+    -------
+    layer : ReduNetLayer
+        The same with moments and counts.
+    """
+    counts = layer.shares * total
+    # Operators act on columns and moments on rows.
+    contractions = layer.compression_operators().conj()
+    double = np.complex128 if np.iscomplexobj(contractions) else np.float64
+    moments = np.zeros(contractions.shape, double)
+    for k in np.flatnonzero(counts > 0):
+        scale = layer.class_scales[k]
+        inverse = np.linalg.inv(contractions[k].astype(double) / scale)
+        moment = (inverse - np.eye(contractions.shape[-1])) / scale
+        moments[k] = (moment + np.swapaxes(moment, 1, 2).conj()) / 2
+    return replace(layer, moments=moments, counts=counts)
