@@ -173,7 +173,10 @@ class ReduNetConstruction(ReduNetPrediction):
         with serial_blas():
             spectra = class_spectra(moments)
             rates = final_rates(
-                moments, self._distortion, frequency_weights(self._lifted_shape())
+                moments,
+                distortion=self._distortion,
+                frequency_weights=frequency_weights(self._lifted_shape()),
+                dtype=self._dtype,
             )
         plain = self._signal_shape is None
         pick = (lambda array: array[0]) if plain else (lambda array: array)

@@ -121,8 +121,8 @@ def class_factors(class_weight, classes, totals):
         factors = compute_class_weight(class_weight, classes=classes, y=classes)
         if not (factors > 0).all():
             raise ValueError(
-                f"class_weight={class_weight!r} must be positive for every class; leave "
-                "out the samples of a class that shall not count."
+                f"class_weight={class_weight!r} must be positive for every class; "
+                "leave out the samples of a class that shall not count."
             )
     return factors
 

@@ -183,7 +183,7 @@ class ReduNetPrediction(
         return n_rows * work_per_row(self._row_shape, len(self.classes_))
 
     def _layers(self):
-        return [ReduNetLayer.from_arrays(arrays) for arrays in self.layers_]
+        return [ReduNetLayer.from_arrays(_writable(layer)) for layer in self.layers_]
 
     def _lifted_shape(self):
         return lifted_shape(self.lift_, self.lift_arrays_, self._signal_shape)
@@ -234,3 +234,8 @@ class ReduNetPrediction(
                 shares=frequency_weights(self._lifted_shape()),
                 n_components=self._head_components,
             )
+
+
+def _writable(arrays):
+    """Copy arrays of memory-mapped files, which torch does not take."""
+    return {k: a if a.flags.writeable else a.copy() for k, a in arrays.items()}

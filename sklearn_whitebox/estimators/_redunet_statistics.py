@@ -9,7 +9,7 @@ from sklearn_whitebox.solvers._redunet_moments import ClassMoments
 from sklearn_whitebox.solvers._redunet_operators import make_operators
 
 
-def final_rates(moments, distortion, frequency_weights):
+def final_rates(moments, *, distortion, frequency_weights, dtype):
     """Measure the rates of classes given by their second moments.
 
     Parameters
@@ -20,6 +20,8 @@ def final_rates(moments, distortion, frequency_weights):
         Allowed mean squared error per sample.
     frequency_weights : ndarray of shape (n_frequencies,)
         How often each frequency counts.
+    dtype : dtype
+        Of the features, real or complex.
 
     Returns
     -------
@@ -30,7 +32,7 @@ def final_rates(moments, distortion, frequency_weights):
         moments,
         distortion=distortion,
         frequency_weights=frequency_weights,
-        dtype=np.float64,
+        dtype=dtype,
     )
     return float(operators.rates[0]), operators.conditional_rate
 
@@ -58,7 +60,12 @@ def rates_of(V, labels, *, n_classes, distortion, frequency_weights):
     """
     moments = ClassMoments(n_classes, *V.shape[1:], bound=V.shape[2] / distortion)
     moments.add(torch.from_numpy(V), labels)
-    return final_rates(moments, distortion, frequency_weights)
+    return final_rates(
+        moments,
+        distortion=distortion,
+        frequency_weights=frequency_weights,
+        dtype=V.dtype,
+    )
 
 
 def describe_layers(layers, V, labels, n_classes, *, distortion, frequency_weights):

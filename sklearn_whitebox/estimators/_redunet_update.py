@@ -36,10 +36,8 @@ def update_network(layers, spectra, V, labels, weights, *, forget, **options):
     moments : ClassMoments
         Of the classes after its last layer.
     """
-    total = sum(spectrum.count for spectrum in spectra)
-    known = [with_moments(layer, total) for layer in layers]
     updated, features = update_redunet(
-        known, V, labels, weights, forget=forget, **options
+        layers, V, labels, weights, forget=forget, **options
     )
     batch = ClassMoments(len(spectra), *V.shape[1:], bound=np.inf)
     batch.add(torch.from_numpy(features), labels, weights)
@@ -61,31 +59,3 @@ def update_network(layers, spectra, V, labels, weights, *, forget, **options):
 def _moment(spectrum, dtype):
     basis = spectrum.basis.astype(dtype)
     return np.swapaxes(basis, 1, 2).conj() * spectrum.values[:, None] @ basis
-
-
-def with_moments(layer, total):
-    """Give a layer the second moments that its operators were made of.
-
-    Parameters
-    ----------
-    layer : ReduNetLayer
-        Layer as built or updated.
-    total : float
-        Rows in all classes.
-
-    Returns
-    -------
-    layer : ReduNetLayer
-        The same with moments and counts.
-    """
-    counts = layer.shares * total
-    # Operators act on columns and moments on rows.
-    contractions = layer.compression_operators().conj()
-    double = np.complex128 if np.iscomplexobj(contractions) else np.float64
-    moments = np.zeros(contractions.shape, double)
-    for k in np.flatnonzero(counts > 0):
-        scale = layer.class_scales[k]
-        inverse = np.linalg.inv(contractions[k].astype(double) / scale)
-        moment = (inverse - np.eye(contractions.shape[-1])) / scale
-        moments[k] = (moment + np.swapaxes(moment, 1, 2).conj()) / 2
-    return replace(layer, moments=moments, counts=counts)
