@@ -151,6 +151,8 @@ class FeatureSphereDisplay:
             self.ax_.scatter(*rows.T, s=size, color=colour, label=str(label))
             self.ax_.plot(*np.outer(direction, [-1.2, 1.2]), color=colour, linewidth=2)
         self.directions_ = np.array(directions)
-        self.ax_.set(xticks=[], yticks=[], zticks=[], title=title or "")
-        self.ax_.set_box_aspect((1, 1, 1))
+        # The walls of a box would look like a scale, which a sphere does not need.
+        self.ax_.set_axis_off()
+        self.ax_.set_box_aspect((1, 1, 1), zoom=1.2)
+        self.ax_.set_title(title or "")
         return self
