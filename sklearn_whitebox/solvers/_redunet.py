@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sklearn_whitebox._threads import torch_threads
 from sklearn_whitebox.solvers._redunet_features import Features, open_features
 from sklearn_whitebox.solvers._redunet_forward import LayerMap, automatic_temperature
 from sklearn_whitebox.solvers._redunet_layers import ReduNetLayer
@@ -127,7 +128,9 @@ def build_redunet(
         frequency_weights = np.ones(1)
     store = open_features(cache, chunks, frequency_weights, where)
     try:
-        return _Builder(store, n_classes, settings, callback).build()
+        rows = store.size * store.shape[0] * store.shape[1]
+        with torch_threads(rows * store.shape[1]):
+            return _Builder(store, n_classes, settings, callback).build()
     finally:
         store.close()
 

@@ -114,7 +114,17 @@ class Features:
 
 
 class FeaturesInMemory(Features):
-    """Features kept in memory, those of two layers at a time."""
+    """Features kept in memory, those of two layers at a time.
+
+    Parameters
+    ----------
+    chunks : callable
+        Each call returns the chunks from the start.
+    frequency_weights : ndarray of shape (n_frequencies,)
+        How often each frequency counts.
+    device : torch.device, default=None
+        Where to compute; None is the CPU.
+    """
 
     def __init__(
         self,
@@ -177,7 +187,19 @@ class FeaturesInMemory(Features):
 
 
 class FeaturesInFiles(Features):
-    """Features kept in a temporary folder, one file for each block."""
+    """Features kept in a temporary folder, one file for each block.
+
+    Parameters
+    ----------
+    chunks : callable
+        Each call returns the chunks from the start.
+    frequency_weights : ndarray of shape (n_frequencies,)
+        How often each frequency counts.
+    device : torch.device, default=None
+        Where to compute; None is the CPU.
+    folder : str or path
+        Where the temporary folder is made.
+    """
 
     def __init__(
         self,
@@ -242,7 +264,17 @@ class FeaturesInFiles(Features):
 
 
 class FeaturesAnew(Features):
-    """Features worked out from the input by all layers in each pass."""
+    """Features worked out from the input by all layers in each pass.
+
+    Parameters
+    ----------
+    chunks : callable
+        Each call returns the chunks from the start.
+    frequency_weights : ndarray of shape (n_frequencies,)
+        How often each frequency counts.
+    device : torch.device, default=None
+        Where to compute; None is the CPU.
+    """
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,39 +11,6 @@ from torch import Tensor, nn
 from sklearn_whitebox.solvers._train import TrainResult, TrainSettings, train
 
 Callback = Callable[[int, float], bool]
-
-
-class SpectralModule(Protocol):
-    """Network of spectra, such as :class:`sklearn_whitebox.modules.ReduNet`."""
-
-    weights: Tensor
-
-    def propagate(self, V: Tensor) -> Tensor:
-        """Send spectra through all layers.
-
-        Parameters
-        ----------
-        V : Tensor of shape (n_samples, n_frequencies, n_channels)
-            Input features.
-        """
-
-    def to_spectra(self, X: Tensor) -> Tensor:
-        """Transform flattened samples into spectra.
-
-        Parameters
-        ----------
-        X : Tensor of shape (n_samples, n_features)
-            Samples.
-        """
-
-    def to_signals(self, V: Tensor) -> Tensor:
-        """Transform spectra into flattened samples.
-
-        Parameters
-        ----------
-        V : Tensor of shape (n_samples, n_frequencies, n_channels)
-            Spectra.
-        """
 
 
 @dataclass(frozen=True)
@@ -60,15 +27,16 @@ class FinetuneSettings:
         Passes over the samples.
     batch_size : int, default=1000
         Rows of a batch; rates of small batches are biased.
-    learning_rate : float, default=1e-3
-        Peak rate of AdamW; the operators have eigenvalues in (0, 1].
+    learning_rate : float, default=1e-4
+        Peak rate of AdamW. The operators are small and exact to begin with: ten times
+        more trades samples not seen for those in training.
     """
 
     objective: str = "rate_reduction"
     distortion: float = 0.1
     max_epochs: int = 20
     batch_size: int = 1000
-    learning_rate: float = 1e-3
+    learning_rate: float = 1e-4
 
 
 def finetune_redunet(

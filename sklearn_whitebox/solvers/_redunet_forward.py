@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sklearn_whitebox._threads import torch_threads
 from sklearn_whitebox.solvers._redunet_layers import DENSE, ReduNetLayer
 
 Array = NDArray[Any]
@@ -58,6 +59,11 @@ class LayerMap:
         self.temperature = layer.temperature
         weights = layer.frequency_weights
         self.weights = put((weights / weights.sum()).astype(real))
+
+    @property
+    def width(self) -> int:
+        """Multiply-adds of one row."""
+        return self.operators.numel() + 2 * self.bases.numel()
 
     def block_size(self) -> int:
         """Return how many rows to send through at once.
@@ -284,14 +290,15 @@ def apply_redunet(
         known = layers[0].frequency_weights if layers else np.ones(V.shape[1])
         frequency_weights = known
     result = np.empty_like(V)
-    for start in range(0, len(V), chunk):
-        rows = V[start : start + chunk]
-        if normalize:
-            rows = normalize_signals(rows, frequency_weights)
-        block = torch.from_numpy(np.ascontiguousarray(rows)).to(where)
-        for layer_map in maps:
-            block, _ = layer_map(block)
-        result[start : start + chunk] = block.cpu().numpy()
+    with torch_threads(min(chunk, len(V)) * max((m.width for m in maps), default=0)):
+        for start in range(0, len(V), chunk):
+            rows = V[start : start + chunk]
+            if normalize:
+                rows = normalize_signals(rows, frequency_weights)
+            block = torch.from_numpy(np.ascontiguousarray(rows)).to(where)
+            for layer_map in maps:
+                block, _ = layer_map(block)
+            result[start : start + chunk] = block.cpu().numpy()
     return result
 
 
