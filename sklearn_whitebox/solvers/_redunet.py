@@ -274,7 +274,7 @@ class _Builder:
         slack = 1e-12 if layer.bases.dtype in (np.float64, np.complex128) else 1e-6
         for _ in range(_MAX_HALVINGS + 1):
             following = self._advance(layer)
-            reached = self._invert(following.moments)
+            reached = self._invert(following.moments, layer)
             allowed = before - slack * max(1.0, float(operators.rates[0]))
             if not self.settings.monotone or reached.rate_reduction >= allowed:
                 self.store.commit(layer)
@@ -320,13 +320,16 @@ class _Builder:
             following.add(moved, labels, weights, used)
         return following
 
-    def _invert(self, moments: ClassMoments) -> Operators:
+    def _invert(
+        self, moments: ClassMoments, layer: ReduNetLayer | None = None
+    ) -> Operators:
         return make_operators(
             moments,
             distortion=self.settings.distortion,
             frequency_weights=self.store.frequency_weights,
             dtype=self.store.dtype,
             rank=self.settings.rank,
+            previous=None if layer is None else layer.ranks,
         )
 
     def _record_rates(self, operators: Operators) -> None:

@@ -13,8 +13,8 @@ from sklearn_whitebox.solvers._redunet_moments import ClassMoments
 
 Array = NDArray[Any]
 
-# Shrinkages below this leave an operator what it is.
-_NEGLIGIBLE = 1e-13
+# Shrinkages below this leave an operator what it is, for the digits of its entries.
+_NEGLIGIBLE = {np.dtype(np.float32): 1e-6, np.dtype(np.float64): 1e-13}
 
 
 @dataclass(frozen=True)
@@ -99,6 +99,7 @@ def make_operators(
     frequency_weights: Array,
     dtype: Any,
     rank: int | str | None = "auto",
+    previous: Array | None = None,
 ) -> Operators:
     """Invert the second moments of all features and of each class.
 
@@ -115,6 +116,9 @@ def make_operators(
     rank : int, "auto" or None, default="auto"
         None keeps dense operators; "auto" keeps eigenpairs where that is exact and
         smaller; a number keeps at most so many eigenpairs of each class.
+    previous : ndarray of shape (n_classes + 1,), default=None
+        Ranks in the layer before. An operator that was dense there is not examined
+        again: layers keep the rank of a class.
 
     Returns
     -------
@@ -129,6 +133,7 @@ def make_operators(
     total = float(moments.counts.sum())
     alpha = n_channels / (total * distortion)
     shares = moments.counts / total
+    real = np.zeros((), dtype).real.dtype
     weights = torch.from_numpy(frequency_weights / frequency_weights.sum())
     dense, bases, shrinkages = [], [], []
     ranks = np.zeros(moments.n_classes + 1, dtype=np.int64)
@@ -137,7 +142,11 @@ def make_operators(
         factor, moment = _sides(moments, int(index))
         scale = alpha if index == 0 else alpha / shares[index - 1]
         limit = rank if index else ("auto" if rank is not None else None)
-        inverse = _invert(factor, moment, scale, limit)
+        if moment is not None and limit == "auto":
+            known = previous is not None and previous[index] == DENSE
+            if known or not _is_thin(moment, scale, real):
+                limit = None
+        inverse = _invert(factor, moment, scale, limit, real)
         rates[index] = float(weights.to(inverse.logdets) @ inverse.logdets) / 2
         if inverse.matrix is not None:
             ranks[index] = DENSE
@@ -146,7 +155,6 @@ def make_operators(
             ranks[index] = inverse.basis.shape[2]
             bases.append(inverse.basis)
             shrinkages.append(inverse.shrinkage)
-    real = np.zeros((), dtype).real.dtype
     return Operators(
         alpha=alpha,
         shares=shares,
@@ -208,8 +216,26 @@ def _sides(moments: ClassMoments, index: int) -> tuple[Tensor | None, Tensor | N
     return factor, None if factor is not None else moments.sums[index - 1]
 
 
+def _is_thin(moment: Tensor, scale: float, real: Any) -> bool:
+    """Tell whether eigenpairs take less room than the matrix."""
+    values = scale * torch.linalg.eigvalsh(moment)
+    return 2 * _count(values, real) <= moment.shape[-1]
+
+
+def _count(values: Tensor, real: Any) -> int:
+    """Count scaled eigenvalues that are neither negligible nor rounding errors."""
+    if not values.numel():
+        return 0
+    rounding = 8 * np.finfo(np.float64).eps * float(values.max())
+    return int((values > max(_NEGLIGIBLE[real], rounding)).sum(1).max())
+
+
 def _invert(
-    factor: Tensor | None, moment: Tensor | None, scale: float, rank: int | str | None
+    factor: Tensor | None,
+    moment: Tensor | None,
+    scale: float,
+    rank: int | str | None,
+    real: Any,
 ) -> _Inverse:
     if factor is not None and rank is None:
         moment, factor = factor.mH @ factor, None
@@ -218,13 +244,13 @@ def _invert(
         values = values.clamp_min(0)
         lengths = torch.where(values > 0, values, 1).sqrt()
         basis = factor.mH @ (vectors / lengths[:, None])
-        return _keep(values, basis, scale, rank)
+        return _keep(values, basis, scale, rank, real)
     assert moment is not None
-    if isinstance(rank, int):
+    if rank is not None:
         values, basis = torch.linalg.eigh(moment)
         values = values.clamp_min(0)
-        if 2 * rank <= moment.shape[-1]:
-            return _keep(values, basis, scale, rank)
+        if not isinstance(rank, int) or 2 * rank <= moment.shape[-1]:
+            return _keep(values, basis, scale, rank, real)
         return _dense(values, basis, scale)
     lower, logdets = _factorise(moment, scale)
     if lower is None:
@@ -244,13 +270,13 @@ def _factorise(moment: Tensor, scale: float) -> tuple[Tensor | None, Tensor]:
 
 
 def _keep(
-    values: Tensor, basis: Tensor, scale: float, rank: int | str | None
+    values: Tensor, basis: Tensor, scale: float, rank: int | str | None, real: Any
 ) -> _Inverse:
     """Keep the eigenpairs that matter, the same number at every frequency."""
     logdets = torch.log1p(scale * values).sum(1)
     shrinkage = scale * values / (1 + scale * values)
-    matters = int((shrinkage > _NEGLIGIBLE).sum(1).max()) if values.numel() else 0
-    count = min(matters, rank) if isinstance(rank, int) else matters
+    count = _count(scale * values, real)
+    count = min(count, rank) if isinstance(rank, int) else count
     # Eigenvalues rise, so the last ones count.
     first = values.shape[1] - count
     return _Inverse(logdets, None, basis[:, :, first:], shrinkage[:, first:])

@@ -117,7 +117,9 @@ def update_redunet(
             known = layer_moments(layer, distortion=distortion)
             moments, counts = _join_moments(*known, batch, forget)
             joined = ClassMoments.from_array(moments, counts, where)
-            operators = make_operators(joined, rank=rank, **options)
+            # Classes that were absent may be of any rank.
+            ranks = np.where([True, *(layer.shares > 0)], layer.ranks, 0)
+            operators = make_operators(joined, rank=rank, previous=ranks, **options)
             new = _renew(layer, operators, step_mode)
             if layer.moments is not None:
                 new = replace(new, moments=moments, counts=counts)

@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import load_digits
 
@@ -279,6 +281,29 @@ def test_large_and_small_classes_are_kept_each_in_its_way(rng):
     assert_allclose(_transform(mixed, new), _transform(dense, new), atol=1e-10)
 
 
+@pytest.mark.parametrize("shape", [None, (20, 5)])
+def test_operators_of_flat_classes_are_kept_by_eigenpairs(rng, shape):
+    d = 100 if shape else 20
+    X, y = _subspaces(rng, n_rows=100, dim=d, rank=1, noise=0.0)
+    options = {"input_shape": shape, "n_layers": 6, "monotone": False}
+    thin, dense = (_build(X, y, rank=rank, **options) for rank in ("auto", None))
+    assert all((layer.ranks == [3, 1, 1, 1]).all() for layer in thin.layers)
+    assert_allclose(thin.features, dense.features, atol=1e-9)
+    new = rng.standard_normal((10, d))
+    Z = _transform(thin, new, shape)
+    assert_allclose(Z, _transform(dense, new, shape), atol=1e-9)
+
+
+def test_constant_zeros_cost_nothing(rng, dtype):
+    X, y = _subspaces(rng, dim=10, noise=0.1)
+    padded = np.zeros((len(X), 40), dtype)
+    padded[:, ::4] = X
+    thin, dense = (_build(padded, y, n_layers=6, rank=rank) for rank in ("auto", None))
+    assert all((layer.ranks == [10, 10, 10, 10]).all() for layer in thin.layers)
+    tolerance = 1e-10 if dtype == np.float64 else 1e-3
+    assert_allclose(thin.features, dense.features, atol=tolerance)
+
+
 def test_truncation_to_the_rank_of_the_classes_costs_little(rng):
     X, y = _subspaces(rng, n_rows=60, dim=20, noise=1e-4)
     exact, cut = (_build(X, y, n_layers=8, rank=rank) for rank in (None, 3))
@@ -506,6 +531,35 @@ def test_extreme_distortions_give_finite_layers(rng, distortion, dtype):
     result = _build(X.astype(dtype), y, distortion=distortion, n_layers=5)
     assert np.isfinite(result.features).all()
     assert all(np.isfinite(v).all() for v in result.statistics.values())
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(1, 40),
+    st.integers(1, 20),
+    st.integers(1, 5),
+    st.integers(0, 2**32 - 1),
+)
+def test_any_data_climb_and_stay_on_the_sphere(n, dim, n_classes, seed):
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n, dim)) * 10 ** rng.uniform(-3, 3, dim)
+    y = rng.integers(n_classes, size=n)
+    options = {
+        "n_classes": n_classes,
+        "n_layers": 4,
+        "distortion": 10 ** rng.uniform(-2, 1),
+        "balance_membership": bool(rng.integers(2)),
+    }
+    result = _build(X, y, **options)
+    curve = result.statistics["rate_reduction"]
+    assert (np.diff(curve) >= -1e-9).all()
+    assert curve[0] >= -1e-9
+    norms = np.linalg.norm(result.features[:, 0], axis=1)
+    assert_allclose(norms, 1, rtol=1e-9)
+    assert_allclose(_transform(result, X), result.features[:, 0], atol=1e-6)
+    dense = _build(X, y, rank=None, **options)
+    if len(dense.layers) == len(result.layers):
+        assert_allclose(dense.features, result.features, atol=1e-5)
 
 
 def test_rows_without_weight_are_refused(rng):
