@@ -8,13 +8,11 @@ from sklearn.datasets import load_digits
 from sklearn_whitebox.functional import rate_reduction, rate_reduction_gradient
 from sklearn_whitebox.solvers._redunet import array_chunks, build_redunet
 from sklearn_whitebox.solvers._redunet_forward import (
-    apply_layer,
     apply_redunet,
     iterate_redunet,
     layer_memberships,
     normalize_signals,
 )
-from sklearn_whitebox.solvers._redunet_layers import ReduNetLayer
 from sklearn_whitebox.solvers._redunet_spectra import (
     frequency_weights,
     from_frequencies,
@@ -116,26 +114,6 @@ def test_operators_and_rates_are_those_of_the_reference(reference):
     assert_allclose(statistics["coding_rate"][1:], data["loss_R"], rtol=1e-5)
     conditional = statistics["estimated_conditional_coding_rate"]
     assert_allclose(conditional, data["loss_Rc"], rtol=1e-5)
-
-
-@pytest.mark.parametrize("name", ["redunet_fourier1d", "redunet_fourier2d"])
-@pytest.mark.parametrize("rank", [None, "auto"])
-def test_shift_invariant_features_are_those_of_the_reference(reference, name, rank):
-    data = reference(name)
-    lifted = data["lifted"].astype(np.float64)
-    shape, axes = lifted.shape[1:], lifted.shape[2:]
-    X = lifted.reshape(len(lifted), -1)
-    options = _reference_options(data, n_shifts=int(np.prod(axes)))
-    result = _build(X, data["y"], input_shape=shape, rank=rank, **options)
-    Z = from_frequencies(result.features, shape)
-    assert_allclose(Z.reshape(lifted.shape), data["Z_train"], atol=2e-6)
-    assert_allclose(_transform(result, X, shape), Z, atol=1e-12)
-    half = axes[-1] // 2 + 1
-    for index, layer in enumerate(result.layers):
-        E = data["E"][index].reshape(shape[0], shape[0], *axes)[..., :half]
-        E = np.moveaxis(E.reshape(shape[0], shape[0], -1), 2, 0)
-        ours = layer.expansion_operator() * np.prod(axes)
-        assert_allclose(ours, E, atol=1e-6 * abs(E).max())
 
 
 def test_float32_agrees_with_the_reference(reference):
@@ -252,101 +230,6 @@ def test_a_weight_is_a_number_of_copies(rng, dim, rank):
         assert_allclose(weighted.statistics[name], curve, rtol=1e-8)
 
 
-def test_operators_of_few_rows_are_kept_by_eigenpairs(rng):
-    X, y = _subspaces(rng, n_rows=8, dim=50)
-    dense, thin = (_build(X, y, n_layers=8, rank=rank) for rank in (None, "auto"))
-    assert (dense.layers[0].ranks == -1).all()
-    assert (thin.layers[0].ranks == [24, 8, 8, 8]).all()
-    assert thin.layers[0].nbytes < dense.layers[0].nbytes / 3
-    assert_allclose(thin.features, dense.features, atol=1e-10)
-    new = rng.standard_normal((20, 50))
-    assert_allclose(_transform(thin, new), _transform(dense, new), atol=1e-10)
-    for name, curve in dense.statistics.items():
-        assert_allclose(thin.statistics[name], curve, rtol=1e-8)
-    for one, other in zip(thin.layers, dense.layers, strict=True):
-        E, C = one.expansion_operator(), one.compression_operators()
-        assert_allclose(E, other.expansion_operator(), atol=1e-9)
-        assert_allclose(C, other.compression_operators(), atol=1e-9)
-
-
-def test_large_and_small_classes_are_kept_each_in_its_way(rng):
-    X, y = _subspaces(rng, n_rows=40, dim=20)
-    keep = (y != 1) | (np.cumsum(y == 1) <= 5)
-    X, y = X[keep], y[keep]
-    mixed = _build(X, y, n_layers=6, rank="auto")
-    dense = _build(X, y, n_layers=6, rank=None)
-    assert_array_equal(mixed.layers[0].ranks, [-1, -1, 5, -1])
-    assert_allclose(mixed.features, dense.features, atol=1e-10)
-    new = rng.standard_normal((20, 20))
-    assert_allclose(_transform(mixed, new), _transform(dense, new), atol=1e-10)
-
-
-@pytest.mark.parametrize("shape", [None, (20, 5)])
-def test_operators_of_flat_classes_are_kept_by_eigenpairs(rng, shape):
-    d = 100 if shape else 20
-    X, y = _subspaces(rng, n_rows=100, dim=d, rank=1, noise=0.0)
-    options = {"input_shape": shape, "n_layers": 6, "monotone": False}
-    thin, dense = (_build(X, y, rank=rank, **options) for rank in ("auto", None))
-    assert all((layer.ranks == [3, 1, 1, 1]).all() for layer in thin.layers)
-    assert_allclose(thin.features, dense.features, atol=1e-9)
-    new = rng.standard_normal((10, d))
-    Z = _transform(thin, new, shape)
-    assert_allclose(Z, _transform(dense, new, shape), atol=1e-9)
-
-
-def test_constant_zeros_cost_nothing(rng, dtype):
-    X, y = _subspaces(rng, dim=10, noise=0.1)
-    padded = np.zeros((len(X), 40), dtype)
-    padded[:, ::4] = X
-    thin, dense = (_build(padded, y, n_layers=6, rank=rank) for rank in ("auto", None))
-    assert all((layer.ranks == [10, 10, 10, 10]).all() for layer in thin.layers)
-    tolerance = 1e-10 if dtype == np.float64 else 1e-3
-    assert_allclose(thin.features, dense.features, atol=tolerance)
-
-
-def test_truncation_to_the_rank_of_the_classes_costs_little(rng):
-    X, y = _subspaces(rng, n_rows=60, dim=20, noise=1e-4)
-    exact, cut = (_build(X, y, n_layers=8, rank=rank) for rank in (None, 3))
-    assert_array_equal(cut.layers[0].ranks[1:], 3)
-    assert_allclose(cut.features, exact.features, atol=1e-3)
-
-
-def test_no_layers_leave_unit_norms(rng):
-    X = rng.standard_normal((5, 2, 6))
-    V, weights = to_frequencies(X.reshape(5, 12), (2, 6)), frequency_weights((2, 6))
-    unit = apply_redunet([], V, frequency_weights=weights)
-    norms = np.linalg.norm(from_frequencies(unit, (2, 6)), axis=1)
-    assert_allclose(norms, 1)
-
-
-def test_layers_survive_a_dictionary(rng):
-    X, y = _subspaces(rng)
-    result = _build(X, y, n_layers=2, keep_moments=True)
-    for layer in result.layers:
-        arrays = layer.to_arrays()
-        assert all(isinstance(v, np.ndarray) for v in arrays.values())
-        again = ReduNetLayer.from_arrays(arrays)
-        V = to_frequencies(X)
-        assert_array_equal(apply_layer(again, V), apply_layer(layer, V))
-    plain = _build(X, y, n_layers=1).layers[0].to_arrays()
-    assert "moments" not in plain
-    assert ReduNetLayer.from_arrays(plain).moments is None
-
-
-def test_operators_make_the_layer_they_are_of(rng):
-    X, y = _subspaces(rng)
-    (layer,) = _build(X, y, n_layers=1).layers
-    again = ReduNetLayer.from_operators(
-        layer.expansion_operator(),
-        layer.compression_operators(),
-        layer.shares,
-        step=layer.step,
-        temperature=layer.temperature,
-    )
-    V = normalize_signals(to_frequencies(X), np.ones(1))
-    assert_allclose(apply_layer(again, V), apply_layer(layer, V), atol=1e-12)
-
-
 def test_a_long_step_is_halved_until_the_rate_reduction_rises():
     rng = np.random.default_rng(1)
     X, y = _subspaces(rng, n_rows=12, dim=8, noise=0.6)
@@ -400,75 +283,6 @@ def test_names_of_classes_do_not_matter(rng):
     memberships = layer_memberships(renamed.layers[0], V)
     assert_allclose(memberships[:, names], layer_memberships(plain.layers[0], V))
     assert (memberships[:, [1, 3, 5]] == 0).all()
-
-
-@pytest.mark.parametrize("shape", [(3, 8), (3, 7), (2, 4, 6), (2, 5, 3), (4, 1)])
-def test_shifts_commute_with_the_network(rng, shape, dtype):
-    X = rng.standard_normal((30, int(np.prod(shape)))).astype(dtype)
-    y = rng.integers(3, size=30)
-    result = _build(X, y, input_shape=shape, n_layers=5, monotone=False)
-    assert result.features.dtype == np.result_type(dtype, np.complex64)
-    new = rng.standard_normal((6, *shape)).astype(dtype)
-    axes = tuple(range(2, new.ndim))
-    shift = tuple(range(1, new.ndim - 1))
-    rolled = np.roll(new, shift, axes)
-    Z = _transform(result, new.reshape(6, -1), shape).reshape(new.shape)
-    other = _transform(result, rolled.reshape(6, -1), shape).reshape(new.shape)
-    assert Z.dtype == dtype
-    tolerance = 1e-10 if dtype == np.float64 else 1e-3
-    assert_allclose(other, np.roll(Z, shift, axes), atol=tolerance)
-    assert_allclose(np.linalg.norm(Z.reshape(6, -1), axis=1), 1, rtol=1e-5)
-
-
-@pytest.mark.parametrize("shape", [(2, 4), (2, 3), (1, 2, 3)])
-@pytest.mark.parametrize("rank", [None, "auto"])
-def test_it_is_the_plain_network_of_all_shifts(rng, shape, rank):
-    axes = shape[1:]
-    n_shifts = int(np.prod(axes))
-    X = rng.standard_normal((12, *shape))
-    y = np.arange(12) % 3
-    shifted = [
-        np.roll(X, shift, tuple(range(2, X.ndim))) for shift in np.ndindex(*axes)
-    ]
-    copies = np.concatenate(shifted).reshape(12 * n_shifts, -1)
-    options = {"n_layers": 4, "distortion": 0.4, "rank": rank}
-    X = X.reshape(12, -1)
-    signals = _build(X, y, input_shape=shape, **options)
-    vectors = _build(copies, np.tile(y, n_shifts), **options)
-    new = rng.standard_normal((5, X.shape[1]))
-    Z = _transform(signals, new, shape)
-    assert_allclose(Z, _transform(vectors, new), atol=1e-9)
-    for name in ("coding_rate", "rate_reduction"):
-        per_shift = np.array(vectors.statistics[name]) / n_shifts
-        assert_allclose(signals.statistics[name], per_shift, rtol=1e-8)
-    temperatures = vectors.statistics["temperature"]
-    assert_allclose(signals.statistics["temperature"], temperatures, rtol=1e-8)
-
-
-def test_one_shift_is_none(rng):
-    X, y = _subspaces(rng, n_rows=10, dim=6)
-    plain, signals = (_build(X, y, input_shape=s, n_layers=4) for s in (None, (6, 1)))
-    assert_allclose(signals.features.real, plain.features, atol=1e-12)
-
-
-@pytest.mark.parametrize("shape", [None, (6,), (2, 3), (3, 2), (1, 2, 3), (1, 3, 2)])
-def test_spectra_lead_back_to_the_signals(rng, shape, dtype):
-    X = rng.standard_normal((4, 6)).astype(dtype)
-    V = to_frequencies(X, shape)
-    assert V.shape[1] == len(frequency_weights(shape))
-    back = from_frequencies(V, shape)
-    assert back.dtype == dtype
-    assert_allclose(back, X, atol=1e-6)
-    weights = frequency_weights(shape)
-    powers = (abs(V) ** 2).sum(axis=2) @ (weights / weights.sum())
-    assert_allclose(powers, (X**2).sum(axis=1), rtol=1e-5)
-
-
-def test_spectra_need_all_entries():
-    with pytest.raises(ValueError, match=r"input_shape=\(2, 3\) has 6 entries"):
-        to_frequencies(np.ones((1, 5)), (2, 3))
-    with pytest.raises(ValueError, match="must be"):
-        frequency_weights((2, 0))
 
 
 def test_balanced_memberships_do_not_favour_the_large_class(rng):
