@@ -31,7 +31,7 @@ class LayerMap:
 
     def __init__(self, layer: ReduNetLayer, device: torch.device | None = None) -> None:
         def put(array: Array) -> Tensor:
-            return torch.from_numpy(np.ascontiguousarray(array)).to(device)
+            return _to_tensor(array).to(device)
 
         self.operators, self.bases = put(layer.operators), put(layer.bases)
         real = layer.shrinkages.dtype
@@ -241,7 +241,7 @@ def layer_memberships(layer: ReduNetLayer, V: Array) -> Array:
         Non-negative; rows sum to one. Zero for absent classes.
     """
     layer_map = LayerMap(layer)
-    norms = layer_map.norms(torch.from_numpy(V))
+    norms = layer_map.norms(_to_tensor(V))
     memberships = np.zeros((len(V), layer.n_classes), dtype=norms.numpy().dtype)
     memberships[:, layer_map.order.numpy()] = torch.softmax(-norms, dim=1).numpy()
     return memberships
@@ -295,7 +295,7 @@ def apply_redunet(
             rows = V[start : start + chunk]
             if normalize:
                 rows = normalize_signals(rows, frequency_weights)
-            block = torch.from_numpy(np.ascontiguousarray(rows)).to(where)
+            block = _to_tensor(rows).to(where)
             for layer_map in maps:
                 block, _ = layer_map(block)
             result[start : start + chunk] = block.cpu().numpy()
@@ -387,6 +387,11 @@ def normalize_signals(V: Array, frequency_weights: Array) -> Array:
     norms = norms.astype(powers.dtype)
     unit: Array = V / np.where(norms > 0, norms, 1)[:, None, None]
     return unit
+
+
+def _to_tensor(array: Array) -> Tensor:
+    """Share memory where torch allows it: not with arrays that are read-only."""
+    return torch.from_numpy(np.require(array, requirements=["C", "W"]))
 
 
 def _as_real(values: Tensor) -> Tensor:

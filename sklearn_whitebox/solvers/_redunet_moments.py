@@ -205,7 +205,7 @@ class ClassMoments:
         wrapped.n_rows = np.where(counts > 0, np.iinfo(np.int32).max, 0)
         wrapped.rows = [None] * n_classes
         for k in range(n_classes):
-            wrapped.sums[k] = torch.from_numpy(moments[k]).to(device)
+            wrapped.sums[k] = torch.from_numpy(np.array(moments[k])).to(device)
         return wrapped
 
 

@@ -5,7 +5,9 @@ from numpy.testing import assert_allclose
 from sklearn_whitebox.solvers._redunet import array_chunks, build_redunet
 from sklearn_whitebox.solvers._redunet_forward import (
     apply_redunet,
+    layer_memberships,
 )
+from sklearn_whitebox.solvers._redunet_operators import make_operators
 from sklearn_whitebox.solvers._redunet_spectra import (
     frequency_weights,
     from_frequencies,
@@ -148,3 +150,36 @@ def test_spectra_need_all_entries():
         to_frequencies(np.ones((1, 5)), (2, 3))
     with pytest.raises(ValueError, match="must be"):
         frequency_weights((2, 0))
+
+
+def _lift(X, kernels):
+    """Convolve circularly with random kernels and keep what is positive."""
+    length = X.shape[1]
+    windows = (np.arange(length)[:, None] + np.arange(kernels.shape[1])) % length
+    channels = np.einsum("ntk,ck->nct", X[:, windows], kernels)
+    return np.maximum(channels, 0).reshape(len(X), -1)
+
+
+@pytest.mark.parametrize("n_channels", [1, 12])
+def test_shifted_motifs_are_told_apart_wherever_they_are(rng, n_channels):
+    motifs = np.zeros((2, 32))
+    for motif in motifs:
+        motif[rng.choice(32, 5, replace=False)] = rng.standard_normal(5)
+    y = np.arange(440) % 2
+    X = np.stack([np.roll(motifs[k], rng.integers(32)) for k in y])
+    X += 0.1 * rng.standard_normal(X.shape)
+    if n_channels > 1:
+        X = _lift(X, rng.standard_normal((n_channels, 5)))
+
+    def accuracy(shape):
+        result = _build(X[:40], y[:40], input_shape=shape, n_layers=20, monotone=False)
+        weights = frequency_weights(shape)
+        operators = make_operators(
+            result.final, distortion=0.1, frequency_weights=weights, dtype=complex
+        )
+        last = operators.to_layer(1.0, 1e3, balanced=True, weights=weights)
+        V = to_frequencies(_transform(result, X[40:], shape), shape)
+        return (layer_memberships(last, V + 0j).argmax(axis=1) == y[40:]).mean()
+
+    assert accuracy((n_channels, 32)) > 0.98
+    assert accuracy(None) < 0.8

@@ -6,6 +6,7 @@ from sklearn_whitebox.solvers._redunet import array_chunks, build_redunet
 from sklearn_whitebox.solvers._redunet_forward import (
     apply_layer,
     apply_redunet,
+    layer_memberships,
     normalize_signals,
 )
 from sklearn_whitebox.solvers._redunet_layers import ReduNetLayer
@@ -14,6 +15,7 @@ from sklearn_whitebox.solvers._redunet_spectra import (
     from_frequencies,
     to_frequencies,
 )
+from sklearn_whitebox.solvers._redunet_update import update_redunet
 
 
 def _build(X, y, *, input_shape=None, n_classes=None, weights=None, **options):
@@ -130,3 +132,17 @@ def test_operators_make_the_layer_they_are_of(rng):
     )
     V = normalize_signals(to_frequencies(X), np.ones(1))
     assert_allclose(apply_layer(again, V), apply_layer(layer, V), atol=1e-12)
+
+
+def test_arrays_may_be_read_only(rng):
+    X, y = _subspaces(rng)
+    result = _build(X, y, n_layers=2, keep_moments=True)
+    arrays = result.layers[1].to_arrays()
+    V = to_frequencies(X)
+    for array in (*arrays.values(), V, y):
+        array.flags.writeable = False
+    layer = ReduNetLayer.from_arrays(arrays)
+    assert np.isfinite(apply_layer(layer, V)).all()
+    assert np.isfinite(layer_memberships(layer, V)).all()
+    update_redunet([layer], V, y, distortion=0.1)
+    assert build_redunet(array_chunks(V, y), n_classes=3, n_layers=1).layers
