@@ -3,12 +3,8 @@
 import math
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-
-from sklearn_whitebox.solvers._redunet_layers import ReduNetLayer
-from sklearn_whitebox.solvers._redunet_spectra import frequency_weights
 
 # Squares below this count as zero, where the square root has no derivative.
 _TINY = 1e-30
@@ -17,14 +13,29 @@ _TINY = 1e-30
 class ReduNet(nn.Module):
     r"""Layers that climb the rate reduction, as a module that can be trained further.
 
-    Each layer is a projected gradient step, see :func:`build_redunet`. Its operators
-    are parameters; they are made Hermitian in the forward pass, so they stay so
-    whatever the optimiser does. Steps, temperatures and shares of classes are buffers.
+    Each layer is a projected gradient step, written with contractions
+    :math:`M = E / \alpha` and :math:`M_k = C_k / \alpha_k`:
+
+    .. math:: z \mapsto P_{\text{sphere}}\Bigl(z + \eta\alpha \bigl[M z
+       - \textstyle\sum_k \pi_k(z)\, M_k z\bigr]\Bigr), \qquad
+       \pi(z) = \operatorname{softmax}_k(-\lambda\alpha_k \|M_k z\|)
+
+    The contractions are parameters; they are made Hermitian in the forward pass, so
+    they stay so whatever the optimiser does. The rest are buffers.
 
     Parameters
     ----------
-    layers : sequence of ReduNetLayer
-        The network to start from, at least one layer.
+    expansions : Tensor of shape (n_layers, F, C, C)
+        Contractions M for F frequencies of C channels, acting on rows from the right;
+        complex for signals.
+    compressions : Tensor of shape (n_layers, n_classes, F, C, C)
+        Contractions of the classes.
+    steps : Tensor of shape (n_layers,)
+        Steps ηα.
+    sharpness : Tensor of shape (n_layers, n_classes)
+        Factors λα of the norms in the softmax.
+    frequency_weights : Tensor of shape (F,)
+        How often each frequency counts in a norm.
     input_shape : tuple of int, default=None
         Channels, then the axes along which shifts commute with the network, as given
         when it was built; None is for plain vectors.
@@ -36,7 +47,7 @@ class ReduNet(nn.Module):
 
     Notes
     -----
-    All operators are dense here: L (K + 1) d² numbers, at each frequency.
+    A row costs O(L (K + 1) d²) at each frequency.
 
     References
     ----------
@@ -44,48 +55,36 @@ class ReduNet(nn.Module):
        the principle of maximizing rate reduction. JMLR 23.
     """
 
-    classes: Tensor
     steps: Tensor
     sharpness: Tensor
     weights: Tensor
 
     def __init__(
         self,
-        layers: Sequence[ReduNetLayer],
+        expansions: Tensor,
+        compressions: Tensor,
         *,
+        steps: Tensor,
+        sharpness: Tensor,
+        frequency_weights: Tensor,
         input_shape: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
-        weights = frequency_weights(input_shape)
-        if not layers:
-            raise ValueError("layers must hold at least one layer.")
-        if layers[0].bases.shape[0] != len(weights):
-            raise ValueError(
-                f"input_shape={input_shape} has {len(weights)} frequencies, but the "
-                f"layers have {layers[0].bases.shape[0]}."
-            )
+        if not len(expansions):
+            raise ValueError("expansions must hold at least one layer.")
         self.input_shape = None if input_shape is None else tuple(input_shape)
-        self._layers = [_Constants.of(layer) for layer in layers]
-        present = np.flatnonzero(layers[0].shares > 0)
-        real = layers[0].shrinkages.dtype
-        expansions, compressions, sharpness = [], [], []
-        for layer in layers:
-            expansions.append(layer.expansion_operator().conj() / layer.alpha)
-            scales = layer.class_scales[present]
-            operators = layer.compression_operators()[present].conj()
-            compressions.append(operators / scales[:, None, None, None])
-            scales = np.ones(len(present)) if layer.balanced else scales
-            sharpness.append(layer.temperature * scales)
-        self.expansions = nn.Parameter(_as_real(np.stack(expansions), real))
-        self.compressions = nn.Parameter(_as_real(np.stack(compressions), real))
-        relative = [layer.step * layer.alpha for layer in layers]
-        self.register_buffer("classes", torch.from_numpy(present))
-        self.register_buffer("steps", torch.from_numpy(np.array(relative, real)))
-        self.register_buffer(
-            "sharpness", torch.from_numpy(np.stack(sharpness).astype(real))
-        )
-        shares = (weights / weights.sum()).astype(real)
-        self.register_buffer("weights", torch.from_numpy(shares))
+        n_frequencies = _count_frequencies(self.input_shape)
+        if expansions.shape[1] != n_frequencies:
+            raise ValueError(
+                f"input_shape={self.input_shape} has {n_frequencies} frequencies, but "
+                f"the layers have {expansions.shape[1]}."
+            )
+        self.is_complex = expansions.is_complex()
+        self.expansions = nn.Parameter(_parts(expansions))
+        self.compressions = nn.Parameter(_parts(compressions))
+        self.register_buffer("steps", steps)
+        self.register_buffer("sharpness", sharpness)
+        self.register_buffer("weights", frequency_weights / frequency_weights.sum())
 
     def forward(self, X: Tensor) -> Tensor:
         """Send samples through all layers.
@@ -132,44 +131,25 @@ class ReduNet(nn.Module):
 
         Returns
         -------
-        memberships : Tensor of shape (n_samples, n_present)
-            Over the classes in ``self.classes``.
+        memberships : Tensor of shape (n_samples, n_classes)
+            Non-negative; rows sum to one.
         """
         return self._memberships(self._compress(V, index), index)
 
-    def to_layers(self) -> list[ReduNetLayer]:
-        """Return the layers as plain arrays, for fast application.
+    def operators(self) -> tuple[Tensor, Tensor]:
+        """Return the contractions of all layers as they are used.
 
         Returns
         -------
-        layers : list of ReduNetLayer
-            Dense layers that do what the module does.
+        expansions : Tensor of shape (n_layers, F, C, C)
+            Hermitian.
+        compressions : Tensor of shape (n_layers, n_classes, F, C, C)
+            Hermitian.
         """
-        layers = []
-        weights = frequency_weights(self.input_shape)
-        present = self.classes.cpu().numpy()
-        for index, constants in enumerate(self._layers):
-            expansion, compressions = self._operators(index)
-            scales = constants.alpha / constants.shares[present]
-            operators = np.zeros(
-                (len(constants.shares), *expansion.shape),
-                dtype=expansion.detach().cpu().numpy().dtype,
-            )
-            rows = compressions.detach().cpu().numpy()
-            operators[present] = rows.conj() * scales[:, None, None, None]
-            layers.append(
-                ReduNetLayer.from_operators(
-                    expansion.detach().cpu().numpy().conj() * constants.alpha,
-                    operators,
-                    constants.shares,
-                    step=constants.step,
-                    temperature=constants.temperature,
-                    alpha=constants.alpha,
-                    balanced=constants.balanced,
-                    frequency_weights=weights,
-                )
-            )
-        return layers
+        expansions, compressions = zip(
+            *(self._operators(index) for index in range(len(self.steps))), strict=True
+        )
+        return torch.stack(expansions).detach(), torch.stack(compressions).detach()
 
     def to_spectra(self, X: Tensor) -> Tensor:
         """Transform flattened samples into spectra.
@@ -230,7 +210,7 @@ class ReduNet(nn.Module):
     def _operators(self, index: int) -> tuple[Tensor, Tensor]:
         pair = []
         for values in (self.expansions[index], self.compressions[index]):
-            if self.input_shape is not None and len(self.input_shape) > 1:
+            if self.is_complex:
                 values = torch.view_as_complex(values)
             pair.append((values + values.mH) / 2)
         return pair[0], pair[1]
@@ -285,29 +265,12 @@ class SubspaceHead(nn.Module):
         return self.log_sharpness.exp() * coordinates.square().sum(2)
 
 
-class _Constants:
-    """What of a layer is not trained."""
-
-    def __init__(
-        self,
-        alpha: float,
-        shares: np.ndarray,
-        step: float,
-        temperature: float,
-        balanced: bool,
-    ) -> None:
-        self.alpha, self.shares = alpha, shares
-        self.step, self.temperature, self.balanced = step, temperature, balanced
-
-    @classmethod
-    def of(cls, layer: ReduNetLayer) -> "_Constants":
-        return cls(
-            layer.alpha, layer.shares, layer.step, layer.temperature, layer.balanced
-        )
+def _parts(values: Tensor) -> Tensor:
+    """Return a copy, complex numbers as pairs, which every optimiser takes."""
+    values = values.detach().clone(memory_format=torch.contiguous_format)
+    return torch.view_as_real(values) if values.is_complex() else values
 
 
-def _as_real(array: np.ndarray, real: np.dtype) -> Tensor:
-    tensor = torch.from_numpy(np.ascontiguousarray(array))
-    if tensor.is_complex():
-        tensor = torch.view_as_real(tensor)
-    return tensor.to(torch.float32 if real == np.float32 else torch.float64)
+def _count_frequencies(input_shape: tuple[int, ...] | None) -> int:
+    axes = () if input_shape is None else input_shape[1:]
+    return math.prod(axes[:-1]) * (axes[-1] // 2 + 1) if axes else 1

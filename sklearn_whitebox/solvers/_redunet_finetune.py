@@ -1,15 +1,19 @@
 """Train the operators of a ReduNet further, by gradient."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from sklearn_whitebox.solvers._redunet_layers import ReduNetLayer
 from sklearn_whitebox.solvers._train import TrainResult, TrainSettings, train
 
+Array = NDArray[Any]
 Callback = Callable[[int, float], bool]
 
 
@@ -123,6 +127,89 @@ def finetune_redunet(
         ),
         callback=callback,
     )
+
+
+def layer_tensors(layers: Sequence[ReduNetLayer]) -> dict[str, Tensor]:
+    """Write layers as the tensors that a module is made of.
+
+    Parameters
+    ----------
+    layers : sequence of ReduNetLayer
+        The network, at least one layer.
+
+    Returns
+    -------
+    tensors : dict of str to Tensor
+        Arguments of :class:`sklearn_whitebox.modules.ReduNet`, for the classes that
+        are not absent.
+
+    Raises
+    ------
+    ValueError
+        If there are no layers.
+    """
+    if not layers:
+        raise ValueError("layers must hold at least one layer.")
+    real = layers[0].shrinkages.dtype
+    present = np.flatnonzero(layers[0].shares > 0)
+    expansions, compressions, sharpness = [], [], []
+    steps = [layer.step * layer.alpha for layer in layers]
+    for layer in layers:
+        scales = layer.class_scales[present]
+        expansions.append(layer.expansion_operator().conj() / layer.alpha)
+        operators = layer.compression_operators()[present].conj()
+        compressions.append(operators / scales[:, None, None, None])
+        norms = np.ones(len(present)) if layer.balanced else scales
+        sharpness.append(layer.temperature * norms)
+    dtype = layers[0].bases.dtype
+    return {
+        "expansions": torch.from_numpy(np.stack(expansions).astype(dtype)),
+        "compressions": torch.from_numpy(np.stack(compressions).astype(dtype)),
+        "steps": torch.from_numpy(np.array(steps, dtype=real)),
+        "sharpness": torch.from_numpy(np.stack(sharpness).astype(real)),
+        "frequency_weights": torch.from_numpy(layers[0].frequency_weights.astype(real)),
+    }
+
+
+def layers_from_tensors(
+    layers: Sequence[ReduNetLayer], expansions: Tensor, compressions: Tensor
+) -> list[ReduNetLayer]:
+    """Put operators that were trained back into layers.
+
+    Parameters
+    ----------
+    layers : sequence of ReduNetLayer
+        The network that training began with.
+    expansions : Tensor of shape (n_layers, F, C, C)
+        Contractions of the module, for F frequencies of C channels, on the CPU.
+    compressions : Tensor of shape (n_layers, n_present, F, C, C)
+        Those of its classes.
+
+    Returns
+    -------
+    layers : list of ReduNetLayer
+        Dense layers that do what the module does.
+    """
+    trained = []
+    for layer, expansion, rows in zip(layers, expansions, compressions, strict=True):
+        present = np.flatnonzero(layer.shares > 0)
+        scales = layer.class_scales[present, None, None, None]
+        shape = (layer.n_classes, *expansion.shape)
+        operators = np.zeros(shape, dtype=layer.bases.dtype)
+        operators[present] = rows.resolve_conj().numpy().conj() * scales
+        trained.append(
+            ReduNetLayer.from_operators(
+                layer.alpha * expansion.resolve_conj().numpy().conj(),
+                operators,
+                layer.shares,
+                step=layer.step,
+                temperature=layer.temperature,
+                alpha=layer.alpha,
+                balanced=layer.balanced,
+                frequency_weights=layer.frequency_weights,
+            )
+        )
+    return trained
 
 
 def spectral_rate_reduction(
