@@ -59,12 +59,13 @@ class ReduNetClassifier(ReduNetConstruction, WhiteboxEstimator):
         - ``"random_relu"`` makes `n_channels` random rectified features of the
           standardised ones, or for signals random circular filters;
         - an object with `fit` and `transform` is cloned and fitted;
-        - ``"auto"`` takes one of the first three, by the accuracy of coding lengths on
-          training samples left out one at a time, which has a closed form.
+        - ``"auto"`` takes the first of these three whose accuracy is within a standard
+          error of the best, for coding lengths on training samples left out one at a
+          time, which have a closed form.
     n_channels : int, default=None
-        Random features or filters. None takes four times the number of features, but at
-        least 64, and at most 256 and half the number of samples; 20 for signals and
-        32 for images.
+        Random features or filters. None takes eight times the number of features, but
+        at least 128, and at most 256 and half the number of samples; 20 for signals and
+        32 for images. More are better and slower.
     kernel_size : int or tuple of int, default=5
         Length of the random filters along each axis that shifts.
     input_shape : tuple of int, default=None
@@ -80,6 +81,9 @@ class ReduNetClassifier(ReduNetConstruction, WhiteboxEstimator):
     chunk_size : int, default=None
         Samples whose features are worked out at a time, with the features between
         layers in temporary files; None keeps all in memory. The result is the same.
+    finetune : int, default=0
+        Passes of gradient ascent of the rate reduction through all layers, once they
+        are built; operators are dense then.
     class_weight : dict or "balanced", default=None
         Weights of the classes, as if each sample occurred as often.
     forget : float, default=None
@@ -116,6 +120,8 @@ class ReduNetClassifier(ReduNetConstruction, WhiteboxEstimator):
         Rates of the training features after the last layer, in nats per sample.
     objective_curve_ : ndarray of shape (n_layers_ + 1,)
         Rate reduction of the training samples before and after each layer built.
+    loss_curve_ : list of float
+        Negative rate reduction, mean over batches, of each pass of `finetune`.
     statistics_ : dict of str to ndarray
         What else was measured while building, as in :meth:`layer_statistics`.
     class_bases_ : list of ndarray of shape (rank, n_channels)
@@ -187,6 +193,7 @@ class ReduNetClassifier(ReduNetConstruction, WhiteboxEstimator):
             None,
         ],
         "chunk_size": [Interval(Integral, 1, None, closed="left"), None],
+        "finetune": [Interval(Integral, 0, None, closed="left")],
         "class_weight": [StrOptions({"balanced"}), dict, None],
         "forget": [Interval(Real, 0, 1, closed="right"), None],
         "tol": [Interval(Real, 0, None, closed="left")],
@@ -212,6 +219,7 @@ class ReduNetClassifier(ReduNetConstruction, WhiteboxEstimator):
         n_components=None,
         compress_layers="auto",
         chunk_size=None,
+        finetune=0,
         class_weight=None,
         forget=None,
         tol=1e-3,
@@ -233,6 +241,7 @@ class ReduNetClassifier(ReduNetConstruction, WhiteboxEstimator):
         self.n_components = n_components
         self.compress_layers = compress_layers
         self.chunk_size = chunk_size
+        self.finetune = finetune
         self.class_weight = class_weight
         self.forget = forget
         self.tol = tol

@@ -13,6 +13,7 @@ from sklearn_whitebox.estimators import _redunet_fitting as fitting
 from sklearn_whitebox.estimators import _redunet_inputs as inputs
 from sklearn_whitebox.estimators._redunet_prediction import ReduNetPrediction
 from sklearn_whitebox.estimators._redunet_statistics import final_rates
+from sklearn_whitebox.estimators._redunet_training import train_network
 from sklearn_whitebox.estimators._redunet_update import update_network
 from sklearn_whitebox.solvers._frequency_coding import class_spectra
 from sklearn_whitebox.solvers._redunet_spectra import frequency_weights
@@ -26,12 +27,14 @@ class ReduNetConstruction(ReduNetPrediction):
 
     def _build(self, X, y, sample_weight, classes, *, growing):
         labels = np.searchsorted(classes, y)
-        progress = Progress(self, self.n_layers, X, verbose=self.verbose)
+        n_tasks = self.n_layers + self.finetune
+        progress = Progress(self, n_tasks, X, verbose=self.verbose)
+        seed = draw_seed(self.random_state)
         X, labels, counts, weights = fitting.weigh_rows(
             X, labels, classes, sample_weight, self.class_weight
         )
         with torch_threads(2.0 * X.size * min(X.shape)), serial_blas():
-            self._settle_lift(X, labels, counts, len(classes))
+            self._settle_lift(X, labels, counts, len(classes), seed)
         probe = fitting.lifted_features(
             X[:1], self.lift_, self.lift_arrays_, self._signal_shape
         )
@@ -55,15 +58,36 @@ class ReduNetConstruction(ReduNetPrediction):
                 callback=progress,
                 **self._settings(growing),
             )
-        self._store(result.layers, result.final)
+            layers, moments, self.loss_curve_ = result.layers, result.final, []
+            if self.finetune and layers:
+                layers, moments, self.loss_curve_ = self._train(
+                    layers, X, labels, weights, seed, progress
+                )
+        self._store(layers, moments)
         self.statistics_ = {k: np.array(v) for k, v in result.statistics.items()}
         self.objective_curve_ = self.statistics_["rate_reduction"]
-        totals = np.bincount(labels, weights=counts, minlength=len(classes))
-        self._set_sharpness(X, labels, weights, totals)
+        self._set_sharpness(X, labels, counts)
         progress.close()
         return self
 
-    def _settle_lift(self, X, labels, weights, n_classes):
+    def _train(self, layers, X, labels, weights, seed, progress):
+        work = 3.0 * self._work(len(X)) * len(layers)
+        n_built = len(layers)
+        return train_network(
+            layers,
+            self._lifted(X),
+            labels,
+            weights,
+            n_classes=len(self.classes_),
+            shape=self._lifted_shape(),
+            distortion=self._distortion,
+            n_passes=self.finetune,
+            seed=seed,
+            device=resolve_device(self.device, work=work * self.finetune),
+            callback=lambda index, loss: progress(n_built + index, -loss),
+        )
+
+    def _settle_lift(self, X, labels, weights, n_classes, seed):
         custom = not (self.lift is None or isinstance(self.lift, str))
         if custom:
             lift = inputs.fit_transformer(self.lift, X, labels)
@@ -72,7 +96,7 @@ class ReduNetConstruction(ReduNetPrediction):
             candidates = [(lift, {})]
         else:
             shape = inputs.signal_shape(self.input_shape, X.shape[1])
-            candidates = self._candidates(X, weights, shape)
+            candidates = self._candidates(X, weights, shape, seed)
         best, accuracy = fitting.choose_lift(
             candidates,
             X,
@@ -90,7 +114,7 @@ class ReduNetConstruction(ReduNetPrediction):
         ]
         self.lift_accuracy_ = dict(zip(names, accuracy, strict=True))
 
-    def _candidates(self, X, weights, shape):
+    def _candidates(self, X, weights, shape, seed):
         n_channels = self.n_channels
         if n_channels is None:
             n_channels = inputs.default_channels(X.shape[1], len(X), shape)
@@ -104,7 +128,7 @@ class ReduNetConstruction(ReduNetPrediction):
             "shape": shape,
             "n_channels": n_channels,
             "kernel_size": self.kernel_size,
-            "seed": draw_seed(self.random_state),
+            "seed": seed,
         }
         return [(lift, inputs.fit_lift(lift, X, weights, **options)) for lift in lifts]
 
@@ -115,7 +139,7 @@ class ReduNetConstruction(ReduNetPrediction):
             self._row_shape,
             probe.itemsize,
             n_layers=self.n_layers,
-            dense=self.compress_layers is None,
+            dense=self.compress_layers is None or self.finetune > 0,
             in_memory=self.chunk_size is None,
         )
         step = self.step_size * self._row_shape[1] / (len(labels) * self.distortion)
@@ -186,14 +210,16 @@ class ReduNetConstruction(ReduNetPrediction):
         self.coding_rate_, self.conditional_coding_rate_ = rates
         self.rate_reduction_ = self.coding_rate_ - self.conditional_coding_rate_
 
-    def _set_sharpness(self, X, labels, weights, totals):
+    def _set_sharpness(self, X, labels, counts):
         some = slice(inputs.sample_size(math.prod(self._row_shape)))
         V = self._propagate(self._layers(), X[some])
-        accuracy = max(self.lift_accuracy_.values())
+        kind = self.lift_ if isinstance(self.lift_, str) else type(self.lift_).__name__
+        accuracy = self.lift_accuracy_[kind]
         scores = self._score_features(V, self._spectra())
-        self.sharpness_ = fitting.choose_sharpness(scores, weights[some], accuracy)
+        self.sharpness_ = fitting.choose_sharpness(scores, counts[some], accuracy)
         self._log_factors = np.zeros(len(self.classes_))
         if self.n_components is not None:
+            totals = np.bincount(labels, counts, minlength=len(self.classes_))
             # Coding lengths know the weights of the classes, distances do not.
             factors = fitting.class_factors(self.class_weight, self.classes_, totals)
             self._log_factors = np.log(factors)

@@ -177,7 +177,7 @@ def choose_lift(candidates, X, labels, weights, *, shape, n_classes, distortion)
     Returns
     -------
     best : int
-        Number of the best, of equals the first.
+        Number of the first that is within a standard error of the most accurate.
     accuracy : list of float
         Share of rows classified rightly for each.
     """
@@ -195,7 +195,9 @@ def choose_lift(candidates, X, labels, weights, *, shape, n_classes, distortion)
                 shares=frequency_weights(lifted_shape(lift, arrays, shape)),
             )
         )
-    return int(np.argmax(accuracy)), accuracy
+    best, n_rows = max(accuracy), min(weights.sum(), len(X))
+    slack = np.sqrt(best * (1 - best) / n_rows)
+    return int(np.argmax(np.array(accuracy) >= best - slack)), accuracy
 
 
 def work_per_row(row_shape, n_classes):

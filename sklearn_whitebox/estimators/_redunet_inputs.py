@@ -79,7 +79,7 @@ def default_channels(n_features, n_rows, shape):
     """
     if shape is not None:
         return 20 if len(shape) == 2 else 32
-    wide = min(max(4 * n_features, 64), _MOST_CHANNELS)
+    wide = min(max(8 * n_features, 128), _MOST_CHANNELS)
     return max(2, min(wide, n_rows // 2))
 
 
