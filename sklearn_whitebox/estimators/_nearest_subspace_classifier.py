@@ -17,8 +17,8 @@ from sklearn_whitebox._compat import Interval, StrOptions, _check_sample_weight
 from sklearn_whitebox._threads import serial_blas
 from sklearn_whitebox.estimators._base import WhiteboxEstimator, all_or_nothing
 from sklearn_whitebox.solvers._incremental_coding import add_moments, class_moments
+from sklearn_whitebox.solvers._left_out_subspaces import LeftOutSubspaces
 from sklearn_whitebox.solvers._nearest_subspace import (
-    LeftOutSubspaces,
     class_directions,
     class_variances,
     energy_ranks,
@@ -328,7 +328,7 @@ class NearestSubspaceClassifier(
         ranks, path = None, {}
         if self.n_components != "auto":
             ranks = self._fixed_ranks(moments, judges[0].shape[1])
-            form["n_directions"] = int(ranks.max())
+            form["max_rank"] = int(ranks.max())
         left_out = LeftOutSubspaces(*judges, moments, **form)
         if ranks is None:
             ranks, path = left_out.choose_ranks(coordinates=coordinates)

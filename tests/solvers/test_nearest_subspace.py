@@ -6,8 +6,8 @@ from scipy.special import log_softmax
 from scipy.stats import multivariate_normal
 
 from sklearn_whitebox.solvers import class_moments
+from sklearn_whitebox.solvers._left_out_subspaces import LeftOutSubspaces
 from sklearn_whitebox.solvers._nearest_subspace import (
-    LeftOutSubspaces,
     class_directions,
     class_variances,
     energy_ranks,
@@ -72,28 +72,57 @@ def test_tiny_residuals_keep_their_digits(rng):
     assert_allclose(found[:, 0], (X[:, 2:] ** 2).sum(axis=1), rtol=1e-9)
 
 
+@pytest.mark.parametrize("shape", [(25, 9), (9, 25), (12, 12), (60, 2)])
 @pytest.mark.parametrize("code_mean", [False, True])
-@pytest.mark.parametrize("rank", [1, 2, 3])
-def test_residuals_without_a_sample_are_close_to_refitting(rng, code_mean, rank):
-    X = low_rank(rng, 25, 3, 9, noise=0.05, offset=1.0 * code_mean)
-    if rank < 3:
-        # A gap after the rank, so that the subspace has a meaning.
-        _, _, axes = np.linalg.svd(X - code_mean * X.mean(axis=0))
-        X = X + 20 * rng.normal(size=(25, rank)) @ axes[:rank]
+def test_residuals_without_a_sample_are_those_of_refitting(rng, code_mean, shape):
+    X = rng.normal(size=shape) * rng.uniform(0.1, 3, size=shape[1]) + 1
     form = {"code_mean": code_mean}
-    judge = LeftOutSubspaces(
-        X, np.zeros(25, int), np.ones(25), [class_moments(X, **form)], **form
-    )
-    found, _ = judge.residuals(np.array([rank]))
-    expected = np.empty(25)
-    for i in range(25):
-        rest = class_moments(np.delete(X, i, axis=0), **form)
-        basis = class_directions(rest, limit=rank)[1]
-        expected[i] = squared_residuals(X[i : i + 1], rest[1][None], [basis], None)[0][
-            0, 0
-        ]
-    assert_allclose(found[:, 0], expected, rtol=0.2)
-    assert_allclose(found.mean(), expected.mean(), rtol=0.05)
+    target, weights = np.zeros(len(X), int), np.ones(len(X))
+    judge = LeftOutSubspaces(X, target, weights, [class_moments(X, **form)], **form)
+    # Without a sample the class has a rank less.
+    most = min(len(X) - 1 - code_mean, shape[1])
+    for rank in {0, 1, most // 2, most}:
+        expected = np.empty(len(X))
+        for i in range(len(X)):
+            rest = class_moments(np.delete(X, i, axis=0), **form)
+            basis = class_directions(rest, limit=rank)[1]
+            row, mean = X[i : i + 1], rest[1][None]
+            expected[i] = squared_residuals(row, mean, [basis], None)[0].item()
+        found = judge.residuals(np.array([rank]))[:, 0]
+        assert_allclose(found, expected, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["repeated", "sparse", "weak", "equal"])
+def test_special_spectra_are_followed_without_a_sample(rng, kind):
+    X = {
+        "repeated": np.repeat(rng.normal(size=(6, 5)), 2, axis=0),
+        "sparse": (rng.normal(size=(15, 6)) * (rng.uniform(size=(15, 6)) < 0.3)),
+        "weak": rng.normal(size=(12, 5)) * 10.0 ** -np.arange(5),
+        "equal": np.vstack([np.eye(5), -np.eye(5), np.eye(5)[:2]]),
+    }[kind]
+    target, weights = np.zeros(len(X), int), np.ones(len(X))
+    judge = LeftOutSubspaces(X, target, weights, [class_moments(X)], code_mean=False)
+    found = judge.residuals(np.array([5]))[:, 0]
+    for i in range(len(X)):
+        basis = class_directions(class_moments(np.delete(X, i, axis=0)), limit=5)[1]
+        expected = squared_residuals(
+            X[i : i + 1], np.zeros((1, X.shape[1])), [basis], None
+        )
+        assert_allclose(found[i], expected[0].item(), rtol=1e-6, atol=1e-8)
+
+
+def test_directions_beyond_those_asked_for_count_as_one(rng):
+    X = rng.normal(size=(60, 50)) * np.linspace(3, 0.1, 50)
+    moments, target, weights = [class_moments(X)], np.zeros(60, int), np.ones(60)
+    form = {"code_mean": False}
+    exact = LeftOutSubspaces(X, target, weights, moments, max_rank=40, **form)
+    short = LeftOutSubspaces(X, target, weights, moments, max_rank=8, **form)
+    for rank in (3, 8):
+        assert_allclose(
+            short.residuals(np.array([rank])),
+            exact.residuals(np.array([rank])),
+            rtol=0.01,
+        )
 
 
 def test_a_direction_that_only_one_sample_has_goes_with_it():
@@ -101,7 +130,7 @@ def test_a_direction_that_only_one_sample_has_goes_with_it():
     judge = LeftOutSubspaces(
         X, np.zeros(16, int), np.ones(16), [class_moments(X)], code_mean=False
     )
-    found, _ = judge.residuals(np.array([4]))
+    found = judge.residuals(np.array([4]))
     assert_allclose(found[:, 0], [0] * 15 + [1], atol=1e-9)
 
 
@@ -109,7 +138,7 @@ def test_other_classes_do_not_change_without_the_sample(rng):
     X, target = rng.normal(size=(20, 6)), np.repeat([0, 1], 10)
     moments = [class_moments(X[target == k]) for k in (0, 1)]
     judge = LeftOutSubspaces(X, target, np.ones(20), moments, code_mean=False)
-    found, _ = judge.residuals(np.array([2, 3]))
+    found = judge.residuals(np.array([2, 3]))
     bases = [
         class_directions(m, limit=r)[1] for m, r in zip(moments, (2, 3), strict=True)
     ]
