@@ -57,7 +57,7 @@ class NearestSubspaceClassifier(
     n_components : int, float, "auto" or None, default="auto"
         Dimension of the subspaces. An int is the same for all classes, lowered where a
         class has a smaller rank; a float in (0, 1] is the share of the squared norm of
-        each class that is kept. ``"auto"`` compares both for a range of values and
+        each class that is kept. ``"auto"`` compares both for ranks up to 48 and
         takes the smallest subspaces within half a standard error of the best accuracy
         on samples left out. None is the rule of published evaluations,
         ``min(30, n_features // n_classes)``. One direction of space always stays free.
