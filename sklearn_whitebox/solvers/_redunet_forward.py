@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -49,11 +50,11 @@ class LayerMap:
         self.n_dense = len(dense)
         self.order = torch.from_numpy(order).to(device)
         self.first = 0 if self.expands_dense else int(layer.ranks[0])
-        columns = np.repeat(np.arange(len(thin)), ranks[thin])
-        self.columns = torch.from_numpy(columns).to(device)
-        owner = np.zeros((len(columns), len(thin)), dtype=real)
-        owner[np.arange(len(columns)), columns] = 1
-        self.owner = put(owner)
+        # Columns of each class of low rank among the coordinates.
+        edges = self.first + np.cumsum([0, *ranks[thin]])
+        self.columns = [slice(*map(int, pair)) for pair in pairwise(edges)]
+        c = layer.shrinkages
+        self.losses = put(np.sqrt(c * (2 - c)))
         scales = np.ones(len(order)) if layer.balanced else layer.class_scales[order]
         self.scales = put((layer.temperature * scales).astype(real))
         self.temperature = layer.temperature
@@ -137,14 +138,13 @@ class LayerMap:
         squares = []
         if self.n_dense:
             split = self._split(dense)[:, :, -self.n_dense :]
-            powers = torch.linalg.vector_norm(split, dim=3).square()
-            squares.append(self._over_frequencies(powers))
+            squares.append(self._over_frequencies(_power(split)))
         if self.n_present > self.n_dense:
-            kept = _power(coordinates[:, :, self.first :])
-            c = self.shrinkages[:, None, self.first :]
-            lost = self._over_frequencies((kept * (c * (2 - c))) @ self.owner)
-            total = self._over_frequencies(_power(V.transpose(0, 1)).sum(2))
-            squares.append((total[:, None] - lost).clamp_min(0))
+            lost = coordinates * self.losses[:, None]
+            powers = torch.stack([_power(lost[:, :, c]) for c in self.columns], dim=2)
+            total = _power(V.transpose(0, 1))[:, :, None]
+            left = self._over_frequencies(total - powers)
+            squares.append(left.clamp_min(0))
         return torch.cat(squares, 1).sqrt() * self.scales
 
     def _step(self, V: Tensor, memberships: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -160,7 +160,7 @@ class LayerMap:
             used, weights = memberships, memberships[:, self.order]
         ascent = self._ascend(V.transpose(0, 1), dense, coordinates, weights)
         moved = torch.add(V, ascent.transpose(0, 1), alpha=self.step)
-        norm = self._over_frequencies(_power(moved.transpose(0, 1)).sum(2)).sqrt()
+        norm = self._over_frequencies(_power(moved.transpose(0, 1))).sqrt()
         norm = torch.where(norm > 0, norm, 1)
         _as_real(moved).div_(norm[:, None, None])
         return moved, used
@@ -188,14 +188,10 @@ class LayerMap:
         if self.n_present > n_dense or not self.expands_dense:
             ascent += whole[:, None] * rows
         if self.bases.shape[2]:
-            gains = torch.cat(
-                [
-                    weights.new_full((len(weights), self.first), -1.0),
-                    weights[:, n_dense:][:, self.columns],
-                ],
-                dim=1,
-            )
-            shrunk = coordinates * (self.shrinkages[:, None] * gains)
+            shrunk = coordinates * self.shrinkages[:, None]
+            shrunk[:, :, : self.first].neg_()
+            for k, columns in enumerate(self.columns, start=n_dense):
+                _as_real(shrunk[:, :, columns]).mul_(weights[:, k, None])
             ascent += shrunk @ self.bases.mH
         return ascent
 
@@ -400,6 +396,5 @@ def _as_real(values: Tensor) -> Tensor:
 
 
 def _power(values: Tensor) -> Tensor:
-    if values.is_complex():
-        return torch.view_as_real(values).square().sum(-1)
-    return values.square()
+    """Sum the squares along the last axis."""
+    return torch.linalg.vector_norm(_as_real(values), dim=-1).square()
