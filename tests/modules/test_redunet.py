@@ -14,7 +14,11 @@ from sklearn_whitebox.solvers._redunet_finetune import (
     layers_from_tensors,
     spectral_rate_reduction,
 )
-from sklearn_whitebox.solvers._redunet_forward import apply_redunet
+from sklearn_whitebox.solvers._redunet_forward import (
+    apply_redunet,
+    layer_memberships,
+    normalize_signals,
+)
 from sklearn_whitebox.solvers._redunet_spectra import (
     frequency_weights,
     from_frequencies,
@@ -61,6 +65,16 @@ def test_the_module_does_what_the_layers_do(rng, shape, balanced, rank, dtype):
     assert_allclose(Z, expected, atol=tolerance)
     V = apply_redunet(_layers(result.layers, module), to_frequencies(X, shape))
     assert_allclose(from_frequencies(V, shape), expected, atol=tolerance)
+
+
+@pytest.mark.parametrize("shape", [None, (3, 4)])
+def test_memberships_are_those_of_the_layers(rng, shape):
+    X, _, result = _network(rng, shape)
+    module = _module(result.layers, shape)
+    V = normalize_signals(to_frequencies(X, shape), frequency_weights(shape))
+    for index, layer in enumerate(result.layers):
+        ours = module.memberships(torch.from_numpy(V), index).detach().numpy()
+        assert_allclose(ours, layer_memberships(layer, V), atol=1e-8)
 
 
 def test_absent_classes_stay_absent(rng):
@@ -132,6 +146,10 @@ def test_wrong_shapes_are_refused(rng):
         _module(result.layers, (3, 4))
     with pytest.raises(ValueError, match="at least one layer"):
         _module([])
+    tensors = layer_tensors(result.layers)
+    tensors["expansions"] = tensors["expansions"][:0]
+    with pytest.raises(ValueError, match="at least one layer"):
+        ReduNet(**tensors)
 
 
 def test_the_spectral_rate_is_that_of_all_shifts(rng):
@@ -196,6 +214,32 @@ def test_training_lowers_the_loss(objective, shape):
         module(torch.from_numpy(X)).detach().numpy(),
         atol=2e-3,
     )
+
+
+@pytest.mark.parametrize("objective", ["rate_reduction", "cross_entropy"])
+def test_rows_without_weight_do_not_train(rng, objective):
+    X, y, result = _network(rng, dtype=np.float32)
+    bases = torch.eye(12)[:9].reshape(3, 3, 12)
+    runs = []
+    for scale in (1.0, 100.0):
+        changed = X.copy()
+        changed[:6] *= -scale
+        changed[:6, 0] += scale
+        weights = torch.ones(len(X))
+        weights[:6] = 0
+        module = _module(result.layers)
+        run = finetune_redunet(
+            module,
+            torch.from_numpy(changed),
+            torch.from_numpy(y),
+            head=SubspaceHead(bases),
+            weights=weights,
+            generator=torch.Generator().manual_seed(0),
+            settings=FinetuneSettings(objective=objective, max_epochs=3),
+        )
+        runs.append((run.loss_curve, module.expansions.detach().numpy()))
+    assert_allclose(runs[1][0], runs[0][0], rtol=1e-4)
+    assert_allclose(runs[1][1], runs[0][1], atol=1e-4)
 
 
 def test_cross_entropy_needs_a_head(rng):

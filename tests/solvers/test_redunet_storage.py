@@ -10,6 +10,11 @@ from sklearn_whitebox.solvers._redunet_forward import (
     normalize_signals,
 )
 from sklearn_whitebox.solvers._redunet_layers import ReduNetLayer
+from sklearn_whitebox.solvers._redunet_moments import ClassMoments
+from sklearn_whitebox.solvers._redunet_operators import (
+    conditional_rate,
+    make_operators,
+)
 from sklearn_whitebox.solvers._redunet_spectra import (
     frequency_weights,
     from_frequencies,
@@ -132,6 +137,21 @@ def test_operators_make_the_layer_they_are_of(rng):
     )
     V = normalize_signals(to_frequencies(X), np.ones(1))
     assert_allclose(apply_layer(again, V), apply_layer(layer, V), atol=1e-12)
+
+
+@pytest.mark.parametrize("rank", [None, "auto", 5])
+def test_moments_with_rounding_errors_still_have_operators(rank):
+    moment = np.diag([5.0, 1.0, 1e-9, 0.0, -1e-9, -1e-10])[None, None]
+    moments = ClassMoments.from_array(moment, np.array([6.0]))
+    options = {"distortion": 1e-14, "frequency_weights": np.ones(1)}
+    operators = make_operators(moments, dtype=np.float64, rank=rank, **options)
+    assert np.isfinite(operators.rates).all()
+    assert_allclose(operators.rate_reduction, 0, atol=1e-9)
+    assert_allclose(conditional_rate(moments, **options), operators.conditional_rate)
+    layer = operators.to_layer(1.0, 1.0, balanced=False, weights=np.ones(1))
+    values = np.linalg.eigvalsh(layer.compression_operators()[0, 0]) / operators.alpha
+    assert (values > -1e-12).all()
+    assert (values < 1 + 1e-12).all()
 
 
 def test_arrays_may_be_read_only(rng):
