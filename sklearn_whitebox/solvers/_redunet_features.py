@@ -10,8 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sklearn_whitebox.solvers._redunet_forward import LayerMap, normalize_signals
+from sklearn_whitebox.solvers._redunet_forward import LayerMap
 from sklearn_whitebox.solvers._redunet_layers import ReduNetLayer
+from sklearn_whitebox.solvers._redunet_spectra import normalize_signals
 
 Array = NDArray[Any]
 Block = tuple[Array, Array, Array | None]
@@ -53,7 +54,7 @@ class Features:
         for V, _, _ in chunks():
             if len(V):
                 self.shape: tuple[int, int] = V.shape[1:]
-                self.dtype = V.dtype
+                self.dtype = np.result_type(V, np.float32)
                 break
         else:
             raise ValueError("the chunks have no rows.")
@@ -110,6 +111,7 @@ class Features:
     def _inputs(self) -> Iterator[tuple[Tensor, Array, Array | None]]:
         for V, labels, weights in _cut(self.chunks(), self.size):
             unit = normalize_signals(V, self.frequency_weights)
+            unit = unit.astype(self.dtype, copy=False)
             yield torch.from_numpy(unit).to(self.device), labels, weights
 
 

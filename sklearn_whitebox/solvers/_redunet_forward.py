@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sklearn_whitebox._threads import torch_threads
 from sklearn_whitebox.solvers._redunet_layers import DENSE, ReduNetLayer
+from sklearn_whitebox.solvers._redunet_spectra import normalize_signals
 
 Array = NDArray[Any]
 
@@ -237,7 +238,7 @@ def layer_memberships(layer: ReduNetLayer, V: Array) -> Array:
         Non-negative; rows sum to one. Zero for absent classes.
     """
     layer_map = LayerMap(layer)
-    norms = layer_map.norms(_to_tensor(V))
+    norms = layer_map.norms(_to_tensor(V, layer.bases.dtype))
     memberships = np.zeros((len(V), layer.n_classes), dtype=norms.numpy().dtype)
     memberships[:, layer_map.order.numpy()] = torch.softmax(-norms, dim=1).numpy()
     return memberships
@@ -285,13 +286,16 @@ def apply_redunet(
     if frequency_weights is None:
         known = layers[0].frequency_weights if layers else np.ones(V.shape[1])
         frequency_weights = known
-    result = np.empty_like(V)
+    kind = np.result_type(V, np.float32)
+    result = np.empty(V.shape, kind)
+    # Features take the precision of the layers, and their own again in the end.
+    inside = layers[0].bases.dtype if layers else kind
     with torch_threads(min(chunk, len(V)) * max((m.width for m in maps), default=0)):
         for start in range(0, len(V), chunk):
             rows = V[start : start + chunk]
             if normalize:
                 rows = normalize_signals(rows, frequency_weights)
-            block = _to_tensor(rows).to(where)
+            block = _to_tensor(rows, inside).to(where)
             for layer_map in maps:
                 block, _ = layer_map(block)
             result[start : start + chunk] = block.cpu().numpy()
@@ -322,8 +326,8 @@ def iterate_redunet(
     block = None
     for layer in layers:
         if block is None:
-            block = torch.from_numpy(normalize_signals(V, layer.frequency_weights))
-            block = block.to(device)
+            unit = normalize_signals(V, layer.frequency_weights)
+            block = _to_tensor(unit, layer.bases.dtype).to(device)
         block, memberships = LayerMap(layer, device)(block)
         yield block.cpu().numpy(), memberships.cpu().numpy()
 
@@ -360,34 +364,9 @@ def automatic_temperature(
     return float(50 / smallest[counted][order][middle])
 
 
-def normalize_signals(V: Array, frequency_weights: Array) -> Array:
-    """Bring signals, given by their spectra, to unit norm.
-
-    Parameters
-    ----------
-    V : ndarray of shape (n_samples, n_frequencies, n_channels)
-        Features; any scale that the dtype holds.
-    frequency_weights : ndarray of shape (n_frequencies,)
-        How often each frequency counts.
-
-    Returns
-    -------
-    V : ndarray of shape (n_samples, n_frequencies, n_channels)
-        The same features with unit norm; rows of zeros stay zero.
-    """
-    largest = np.abs(V).max(axis=(1, 2), initial=0)
-    # Numbers near the ends of the range have no square.
-    V = V / np.where(largest > 0, largest, 1)[:, None, None]
-    powers = (V.real**2 + V.imag**2 if np.iscomplexobj(V) else V**2).sum(axis=2)
-    norms = np.sqrt(powers @ (frequency_weights / frequency_weights.sum()))
-    norms = norms.astype(powers.dtype)
-    unit: Array = V / np.where(norms > 0, norms, 1)[:, None, None]
-    return unit
-
-
-def _to_tensor(array: Array) -> Tensor:
+def _to_tensor(array: Array, dtype: Any = None) -> Tensor:
     """Share memory where torch allows it: not with arrays that are read-only."""
-    return torch.from_numpy(np.require(array, requirements=["C", "W"]))
+    return torch.from_numpy(np.require(array, dtype, ["C", "W"]))
 
 
 def _as_real(values: Tensor) -> Tensor:

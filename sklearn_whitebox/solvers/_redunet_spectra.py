@@ -120,6 +120,31 @@ def from_frequencies(V: Array, input_shape: Sequence[int] | None = None) -> Arra
     return signals.reshape(len(V), n_channels * math.prod(axes))
 
 
+def normalize_signals(V: Array, frequency_weights: Array) -> Array:
+    """Bring signals, given by their spectra, to unit norm.
+
+    Parameters
+    ----------
+    V : ndarray of shape (n_samples, n_frequencies, n_channels)
+        Features; any scale that the dtype holds.
+    frequency_weights : ndarray of shape (n_frequencies,)
+        How often each frequency counts.
+
+    Returns
+    -------
+    V : ndarray of shape (n_samples, n_frequencies, n_channels)
+        The same features with unit norm; rows of zeros stay zero.
+    """
+    largest = np.abs(V).max(axis=(1, 2), initial=0)
+    # Numbers near the ends of the range have no square.
+    V = V / np.where(largest > 0, largest, 1)[:, None, None]
+    powers = (V.real**2 + V.imag**2 if np.iscomplexobj(V) else V**2).sum(axis=2)
+    norms = np.sqrt(powers @ (frequency_weights / frequency_weights.sum()))
+    norms = norms.astype(powers.dtype)
+    unit: Array = V / np.where(norms > 0, norms, 1)[:, None, None]
+    return unit
+
+
 def _shift_axes(input_shape: Sequence[int] | None) -> tuple[int, ...]:
     if input_shape is None:
         return ()

@@ -13,11 +13,11 @@ from sklearn_whitebox.solvers._redunet_forward import (
     LayerMap,
     apply_redunet,
     automatic_temperature,
-    normalize_signals,
 )
 from sklearn_whitebox.solvers._redunet_layers import ReduNetLayer
 from sklearn_whitebox.solvers._redunet_moments import ClassMoments
 from sklearn_whitebox.solvers._redunet_operators import Operators, make_operators
+from sklearn_whitebox.solvers._redunet_spectra import normalize_signals
 
 Array = NDArray[Any]
 
@@ -96,6 +96,8 @@ def update_redunet(
     updated = []
     frequency_weights = layers[0].frequency_weights if layers else np.ones(V.shape[1])
     unit = normalize_signals(V, frequency_weights)
+    if layers:
+        unit = unit.astype(layers[0].bases.dtype, copy=False)
     features = torch.from_numpy(unit).to(where)
     for layer in layers:
         batch = ClassMoments(

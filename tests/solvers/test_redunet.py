@@ -11,11 +11,11 @@ from sklearn_whitebox.solvers._redunet_forward import (
     apply_redunet,
     iterate_redunet,
     layer_memberships,
-    normalize_signals,
 )
 from sklearn_whitebox.solvers._redunet_spectra import (
     frequency_weights,
     from_frequencies,
+    normalize_signals,
     to_frequencies,
 )
 

@@ -7,7 +7,6 @@ from sklearn_whitebox.solvers._redunet_forward import (
     apply_layer,
     apply_redunet,
     layer_memberships,
-    normalize_signals,
 )
 from sklearn_whitebox.solvers._redunet_layers import ReduNetLayer
 from sklearn_whitebox.solvers._redunet_moments import ClassMoments
@@ -18,6 +17,7 @@ from sklearn_whitebox.solvers._redunet_operators import (
 from sklearn_whitebox.solvers._redunet_spectra import (
     frequency_weights,
     from_frequencies,
+    normalize_signals,
     to_frequencies,
 )
 from sklearn_whitebox.solvers._redunet_update import update_redunet
@@ -166,3 +166,21 @@ def test_arrays_may_be_read_only(rng):
     assert np.isfinite(layer_memberships(layer, V)).all()
     update_redunet([layer], V, y, distortion=0.1)
     assert build_redunet(array_chunks(V, y), n_classes=3, n_layers=1).layers
+
+
+@pytest.mark.parametrize("fitted", [np.float32, np.float64])
+@pytest.mark.parametrize("given", [np.float32, np.float64, np.int64])
+def test_features_keep_their_precision_in_layers_of_any(rng, fitted, given):
+    X, y = _subspaces(rng)
+    X = (100 * X).round()
+    result = _build(X.astype(fitted), y, n_layers=3)
+    V = to_frequencies(X.astype(given))
+    Z = apply_redunet(result.layers, V)
+    assert Z.dtype == (np.float32 if given == np.float32 else np.float64)
+    assert_allclose(Z, result.features, atol=1e-3)
+    unit = normalize_signals(V, np.ones(1))
+    memberships = layer_memberships(result.layers[0], unit)
+    assert_allclose(memberships.sum(axis=1), 1, rtol=1e-5)
+    _, updated = update_redunet(result.layers, V, y, distortion=0.1)
+    assert_allclose(updated, Z, atol=1e-2)
+    assert _build(X.astype(given), y, n_layers=1).features.dtype == Z.dtype

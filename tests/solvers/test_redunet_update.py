@@ -4,8 +4,12 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_whitebox.functional import rate_reduction
 from sklearn_whitebox.solvers._redunet import array_chunks, build_redunet
-from sklearn_whitebox.solvers._redunet_forward import apply_redunet, normalize_signals
-from sklearn_whitebox.solvers._redunet_spectra import frequency_weights, to_frequencies
+from sklearn_whitebox.solvers._redunet_forward import apply_redunet
+from sklearn_whitebox.solvers._redunet_spectra import (
+    frequency_weights,
+    normalize_signals,
+    to_frequencies,
+)
 from sklearn_whitebox.solvers._redunet_update import layer_moments, update_redunet
 
 
