@@ -65,6 +65,11 @@ class PolarTransformer(
     is an exact shift if `n_angles` is a multiple of four; rotations in between shift
     the result up to the error of interpolating the image twice.
 
+    References
+    ----------
+    .. [1] Chan, Yu, You, Qi, Wright, Ma (2022). ReduNet: a white-box deep network from
+       the principle of maximizing rate reduction. JMLR 23.
+
     Examples
     --------
     >>> import numpy as np

@@ -116,8 +116,12 @@ class ReduNetClassifier(ReduNetConstruction, WhiteboxEstimator):
         Means, scales and random weights of the lift.
     lift_accuracy_ : dict of str to float
         Accuracy on samples left out after each lift that was tried.
-    coding_rate_, conditional_coding_rate_, rate_reduction_ : float
-        Rates of the training features after the last layer, in nats per sample.
+    coding_rate_ : float
+        Rate of all training features after the last layer, in nats per sample.
+    conditional_coding_rate_ : float
+        Mean rate of the classes.
+    rate_reduction_ : float
+        The first less the second.
     objective_curve_ : ndarray of shape (n_layers_ + 1,)
         Rate reduction of the training samples before and after each layer built.
     loss_curve_ : list of float
