@@ -32,8 +32,11 @@ def own_imports(path):
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path} uses a relative import"
             names = [node.module]
-            if node.module == "sklearn_whitebox":
-                names = [f"sklearn_whitebox.{alias.name}" for alias in node.names]
+            if (
+                node.module.startswith("sklearn_whitebox")
+                and node.module.count(".") < 2
+            ):
+                names = [f"{node.module}.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         for name in names:

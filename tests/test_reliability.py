@@ -27,8 +27,11 @@ from sklearn_whitebox import (
     EnsembleKSubspaces,
     KSubspaces,
     LearnedSparseEncoder,
+    NearestSubspaceClassifier,
+    PolarTransformer,
     RateReductionClusterer,
     RateReductionEmbedding,
+    ReduNetClassifier,
     SparseAutoencoder,
     SparseDictionaryLearner,
     SubspaceClusterer,
@@ -60,6 +63,9 @@ ESTIMATORS = {
     "embedding": lambda: RateReductionEmbedding(3, max_iter=3, random_state=0),
     "coding_classifier": lambda: CodingLengthClassifier(),
     "coding_clusterer": lambda: CodingLengthClusterer(3, distortion=0.5),
+    "nearest_subspace": lambda: NearestSubspaceClassifier(),
+    "polar": lambda: PolarTransformer(),
+    "redunet": lambda: ReduNetClassifier(n_layers=3, random_state=0),
     "k_subspaces": lambda: KSubspaces(3, subspace_dim=1, n_init=2, random_state=0),
     "ensemble_k_subspaces": lambda: EnsembleKSubspaces(
         3, subspace_dim=1, n_estimators=10, random_state=0

@@ -18,11 +18,20 @@ from sklearn_whitebox.estimators._k_subspaces import (
 from sklearn_whitebox.estimators._learned_sparse_encoder import (
     LearnedSparseEncoder,
 )
+from sklearn_whitebox.estimators._nearest_subspace_classifier import (
+    NearestSubspaceClassifier,
+)
+from sklearn_whitebox.estimators._polar_transformer import (
+    PolarTransformer,
+)
 from sklearn_whitebox.estimators._rate_reduction_clusterer import (
     RateReductionClusterer,
 )
 from sklearn_whitebox.estimators._rate_reduction_embedding import (
     RateReductionEmbedding,
+)
+from sklearn_whitebox.estimators._redunet_classifier import (
+    ReduNetClassifier,
 )
 from sklearn_whitebox.estimators._sparse_autoencoder import (
     SparseAutoencoder,
@@ -41,8 +50,11 @@ __all__ = [
     "EnsembleKSubspaces",
     "KSubspaces",
     "LearnedSparseEncoder",
+    "NearestSubspaceClassifier",
+    "PolarTransformer",
     "RateReductionClusterer",
     "RateReductionEmbedding",
+    "ReduNetClassifier",
     "SparseAutoencoder",
     "SparseDictionaryLearner",
     "SubspaceClusterer",

@@ -13,9 +13,6 @@ from sklearn_whitebox.functional._attention import (
 )
 from sklearn_whitebox.functional._coding_length import (
     coding_length,
-    max_feature_penalty,
-    optimal_rank,
-    optimal_rate_reduction,
     segmentation_coding_length,
 )
 from sklearn_whitebox.functional._dictionary import (
@@ -30,6 +27,13 @@ from sklearn_whitebox.functional._linalg import (
     inverse_identity_plus_gram,
     logdet_identity_plus_gram,
     polar,
+)
+from sklearn_whitebox.functional._optimal_rate import (
+    max_feature_penalty,
+    optimal_rank,
+    optimal_ranks,
+    optimal_rate_reduction,
+    regularized_singular_values,
 )
 from sklearn_whitebox.functional._prox import (
     group_threshold,
@@ -46,6 +50,12 @@ from sklearn_whitebox.functional._rate import (
     membership_gradient,
     rate_reduction,
     rate_reduction_gradient,
+)
+from sklearn_whitebox.functional._redunet import (
+    compression_operators,
+    expansion_operator,
+    membership_probabilities,
+    redunet_step,
 )
 from sklearn_whitebox.functional._sinkhorn import (
     sinkhorn,
@@ -69,8 +79,10 @@ __all__ = [
     "coding_length",
     "coding_rate",
     "coding_rate_gradient",
+    "compression_operators",
     "conditional_coding_rate",
     "distortion_from_noise",
+    "expansion_operator",
     "fista_step",
     "group_threshold",
     "hard_threshold",
@@ -81,10 +93,12 @@ __all__ = [
     "logdet_identity_plus_gram",
     "max_feature_penalty",
     "membership_gradient",
+    "membership_probabilities",
     "merge_heads",
     "mutual_coherence",
     "normalize_atoms",
     "optimal_rank",
+    "optimal_ranks",
     "optimal_rate_reduction",
     "overcomplete_codes",
     "overcomplete_step",
@@ -93,6 +107,8 @@ __all__ = [
     "rate_reduction",
     "rate_reduction_gradient",
     "reconstruction_error",
+    "redunet_step",
+    "regularized_singular_values",
     "segmentation_coding_length",
     "sinkhorn",
     "sinkhorn_potentials",

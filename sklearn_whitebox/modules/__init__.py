@@ -27,9 +27,17 @@ from sklearn_whitebox.modules._encoders import (
 from sklearn_whitebox.modules._learned_encoder import (
     UnrolledEncoder,
 )
+from sklearn_whitebox.modules._lifting import (
+    CircularLift,
+    RandomLift,
+)
 from sklearn_whitebox.modules._patches import (
     images_to_patches,
     patches_to_images,
+)
+from sklearn_whitebox.modules._redunet import (
+    ReduNet,
+    SubspaceHead,
 )
 from sklearn_whitebox.modules._sparse_autoencoder import (
     SparseAutoencoderModule,
@@ -45,6 +53,7 @@ __all__ = [
     "CRATE",
     "CRATEConfig",
     "CRATELayer",
+    "CircularLift",
     "ClusterNetwork",
     "DenseTokens",
     "FeatureTokens",
@@ -53,10 +62,13 @@ __all__ = [
     "OvercompleteStep",
     "PatchTokens",
     "PeriodicEncoding",
+    "RandomLift",
+    "ReduNet",
     "SparseAutoencoderModule",
     "SphereEncoder",
     "StatisticsAttention",
     "SubspaceAttention",
+    "SubspaceHead",
     "UnrolledEncoder",
     "images_to_patches",
     "layer_statistics",

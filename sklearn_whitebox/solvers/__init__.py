@@ -115,6 +115,41 @@ from sklearn_whitebox.solvers._rate_clustering import (
 from sklearn_whitebox.solvers._rate_reduction import (
     maximize_rate_reduction,
 )
+from sklearn_whitebox.solvers._redunet import (
+    array_chunks,
+    build_redunet,
+)
+from sklearn_whitebox.solvers._redunet_finetune import (
+    FinetuneSettings,
+    finetune_redunet,
+    layer_tensors,
+    layers_from_tensors,
+    spectral_rate_reduction,
+)
+from sklearn_whitebox.solvers._redunet_forward import (
+    apply_layer,
+    apply_redunet,
+    automatic_temperature,
+    iterate_redunet,
+    layer_memberships,
+)
+from sklearn_whitebox.solvers._redunet_layers import (
+    ReduNetLayer,
+)
+from sklearn_whitebox.solvers._redunet_settings import (
+    ReduNetResult,
+    ReduNetSettings,
+)
+from sklearn_whitebox.solvers._redunet_spectra import (
+    frequency_weights,
+    from_frequencies,
+    normalize_signals,
+    to_frequencies,
+)
+from sklearn_whitebox.solvers._redunet_update import (
+    layer_moments,
+    update_redunet,
+)
 from sklearn_whitebox.solvers._result import (
     SolverResult,
 )
@@ -171,9 +206,13 @@ __all__ = [
     "ClassCoder",
     "DictionaryStatistics",
     "DistortionPath",
+    "FinetuneSettings",
     "GraphChoice",
     "MergeTree",
     "RateClusteringObjective",
+    "ReduNetLayer",
+    "ReduNetResult",
+    "ReduNetSettings",
     "SolverResult",
     "SpectralPairs",
     "TrainResult",
@@ -183,8 +222,13 @@ __all__ = [
     "affinity_from_codes",
     "agglomerate_along_graph",
     "agglomerate_by_coding_length",
+    "apply_layer",
+    "apply_redunet",
+    "array_chunks",
     "autoencoder_step",
+    "automatic_temperature",
     "build_graph",
+    "build_redunet",
     "cheapest_partners",
     "choose_cut",
     "choose_graph",
@@ -199,13 +243,21 @@ __all__ = [
     "elastic_net_gram",
     "elastic_net_self_expression",
     "ensemble_labels",
+    "finetune_redunet",
     "fit_subspaces",
+    "frequency_weights",
+    "from_frequencies",
     "geometric_median",
     "graph_components",
     "haar_orthogonal",
+    "iterate_redunet",
     "k_subspaces",
     "lasso_encode",
     "lasso_encode_batched",
+    "layer_memberships",
+    "layer_moments",
+    "layer_tensors",
+    "layers_from_tensors",
     "leading_coordinates",
     "learn_complete_dictionary",
     "learn_dictionary_ksvd",
@@ -222,6 +274,7 @@ __all__ = [
     "nearest_subspaces",
     "neighbor_expression",
     "noise_level",
+    "normalize_signals",
     "omp_encode",
     "online_step",
     "pivoted_qr_labels",
@@ -236,14 +289,17 @@ __all__ = [
     "shuffled_batches",
     "spectral_embedding",
     "spectral_pairs",
+    "spectral_rate_reduction",
     "stream_step",
     "subspace_distances",
     "subspace_residuals",
     "thresholding_self_expression",
+    "to_frequencies",
     "train",
     "train_autoencoder",
     "train_rate_clusters",
     "train_sparse_encoder",
     "update_dictionary",
+    "update_redunet",
     "weigh_nodes",
 ]
