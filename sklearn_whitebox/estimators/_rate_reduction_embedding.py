@@ -5,40 +5,21 @@ from numbers import Integral, Real
 import numpy as np
 import torch
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.model_selection import train_test_split
 from sklearn.utils import check_array
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, column_or_1d
+from sklearn.utils.validation import check_is_fitted
 
-from sklearn_whitebox._array import (
-    as_numpy,
-    check_memory,
-    inference_device,
-    resolve_device,
-    restore,
-    to_tensor,
-    validate_array,
-)
+from sklearn_whitebox._array import as_numpy, restore, validate_array
 from sklearn_whitebox._compat import Interval, StrOptions
-from sklearn_whitebox._progress import Progress
-from sklearn_whitebox._random import draw_seed
-from sklearn_whitebox._threads import torch_threads
 from sklearn_whitebox.estimators._base import WhiteboxEstimator, all_or_nothing
-from sklearn_whitebox.functional import (
-    coding_rate,
-    conditional_coding_rate,
-    rate_reduction,
+from sklearn_whitebox.estimators._embedding_fitting import train_embedding
+from sklearn_whitebox.estimators._embedding_inputs import (
+    gather_rows,
+    split_labels,
 )
-from sklearn_whitebox.modules._encoders import SphereEncoder, make_mlp
-from sklearn_whitebox.solvers._rate_reduction import (
-    maximize_rate_reduction,
-    whitening_directions,
-)
-from sklearn_whitebox.solvers._train import TrainSettings
-
-# Rows encoded at a time; fixed, so that results do not depend on the machine.
-_CHUNK = 4096
+from sklearn_whitebox.estimators._embedding_network import normalized, raw_features
+from sklearn_whitebox.estimators._embedding_stream import learn_block
+from sklearn_whitebox.functional import coding_rate, conditional_coding_rate
 
 
 def _has_inverse(estimator):
@@ -52,7 +33,7 @@ def _has_inverse(estimator):
 class RateReductionEmbedding(
     ClassNamePrefixFeaturesOutMixin, TransformerMixin, WhiteboxEstimator
 ):
-    r"""Supervised embedding by maximal coding rate reduction (MCR²).
+    r"""Embed rows by maximal coding rate reduction (MCR²).
 
     Learns features on the unit sphere in which every class fills a low-dimensional
     subspace of its own and the subspaces are orthogonal to each other. The objective is
@@ -85,9 +66,34 @@ class RateReductionEmbedding(
     hidden_layer_sizes : sequence of int, default=(256,)
         Widths of the hidden layers of ``encoder="mlp"``, each with batch normalisation
         and ReLU.
+    normalize : {"sphere", "frobenius"} or None, default="sphere"
+        Every row of features to unit norm, or every class to a mean squared norm of
+        one in training and all rows by one stored factor in `transform`. None leaves
+        the features free and penalises their norm by `feature_penalty`.
     distortion : float, default=0.5
         Allowed mean squared error ε² of the code, for features of unit norm. Larger
         values make the classes more compact, smaller ones spread them out.
+    objective : {"supervised", "semi_supervised", "self_supervised"}, \
+            default="supervised"
+        Where classes come from. With ``"semi_supervised"`` a label of -1 (or the string
+        "-1") says that a row has none; such rows spread the features of all. With
+        ``"self_supervised"`` the views of a row are a class and `y` is ignored.
+    augment : callable, default=None
+        Makes views for ``objective="self_supervised"``: gets rows as they were passed
+        to `fit` and a :class:`numpy.random.Generator`, returns as many changed rows.
+        None adds noise of a tenth of the deviation of each column and replaces a tenth
+        of the entries by the mean; with `input_shape` it shifts and crops images.
+    n_views : int, default=8
+        Views of a row in a batch, the row itself being the first.
+    input_shape : tuple of int, default=None
+        (H, W) or (C, H, W) of rows that are flattened images.
+    feature_penalty : float or "auto", default="auto"
+        Weight λ of half the squared norm of all features, for ``normalize=None`` only.
+        ``"auto"`` is half of the largest admissible one, see
+        :func:`~sklearn_whitebox.functional.max_feature_penalty`.
+    class_weight : dict, "balanced" or None, default=None
+        Factors of the weights of the rows of each class. ``"balanced"`` lets all
+        classes count the same.
     standardize : bool, default=True
         Centre the inputs and scale them to unit variance first.
     batch_size : int or None, default="auto"
@@ -115,16 +121,24 @@ class RateReductionEmbedding(
     random_state : int, RandomState instance or None, default=None
         Determines initial weights, order of rows and held-out rows.
     verbose : int, default=0
-        Log every tenth of the passes (1) or every pass (2).
+        Log every tenth of the passes (1) or every pass (2), and at the end the rate
+        reduction with its bound.
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        Labels seen.
+        Labels seen; empty for ``objective="self_supervised"``, which leaves out the
+        attributes of classes below.
+    class_sizes_ : ndarray of shape (n_classes,)
+        Weight of the rows of each class; their mean over all distinct rows is one.
     n_components_ : int
         Dimension of the features.
     rate_reduction_ : float
-        Rate reduction of the training features, in nats per sample.
+        Rate reduction of the training features, in nats per sample; without labels,
+        that of the views of up to 1,000 rows.
+    rate_reduction_bound_ : float
+        What it can be at most with these class sizes, dimension and distortion;
+        infinite for ``normalize=None``.
     coding_rate_ : float
         Coding rate of all training features, in nats per sample.
     conditional_coding_rate_ : float
@@ -134,6 +148,13 @@ class RateReductionEmbedding(
         Orthonormal principal directions of each class's features, strongest first.
     class_spectra_ : list of ndarray of shape (min(n_k, n_components),)
         Singular values of each class's features.
+    class_angles_ : ndarray of shape (n_classes, n_classes)
+        Mean principal angles, in degrees, between the directions that hold 95 % of the
+        squared norm of two classes; 90 where they are orthogonal.
+    feature_penalty_ : float
+        Penalty used; zero unless ``normalize=None``.
+    feature_scale_ : float
+        Factor of all features; one unless ``normalize="frobenius"``.
     loss_curve_ : list of float
         Minus the rate reduction of the batches, mean of every pass.
     validation_curve_ : list of float
@@ -165,7 +186,9 @@ class RateReductionEmbedding(
     A pass costs O(n p h + n d² + K d³) time for p inputs, h hidden units and K classes;
     memory is that of a float32 copy of `X` and of the activations of one batch, at
     least 16 384 rows of it at the end. Training is bitwise reproducible for a given
-    `random_state` on one machine with one number of threads.
+    `random_state` on one machine with one number of threads. Equal rows of a class are
+    merged, so weights do the same as copies, and the order of rows does not matter; the
+    batch statistics of a network built by a callable know no weights.
 
     References
     ----------
@@ -193,7 +216,17 @@ class RateReductionEmbedding(
         "n_components": [Interval(Integral, 1, None, closed="left"), None],
         "encoder": [StrOptions({"mlp", "linear"}), callable],
         "hidden_layer_sizes": ["array-like"],
+        "normalize": [StrOptions({"sphere", "frobenius"}), None],
         "distortion": [Interval(Real, 0, None, closed="neither")],
+        "objective": [StrOptions({"supervised", "semi_supervised", "self_supervised"})],
+        "augment": [callable, None],
+        "n_views": [Interval(Integral, 2, None, closed="left")],
+        "input_shape": [tuple, list, None],
+        "feature_penalty": [
+            StrOptions({"auto"}),
+            Interval(Real, 0, None, closed="neither"),
+        ],
+        "class_weight": [dict, StrOptions({"balanced"}), None],
         "standardize": ["boolean"],
         "batch_size": [
             StrOptions({"auto"}),
@@ -220,7 +253,14 @@ class RateReductionEmbedding(
         *,
         encoder="mlp",
         hidden_layer_sizes=(256,),
+        normalize="sphere",
         distortion=0.5,
+        objective="supervised",
+        augment=None,
+        n_views=8,
+        input_shape=None,
+        feature_penalty="auto",
+        class_weight=None,
         standardize=True,
         batch_size="auto",
         learning_rate="auto",
@@ -236,7 +276,14 @@ class RateReductionEmbedding(
         self.n_components = n_components
         self.encoder = encoder
         self.hidden_layer_sizes = hidden_layer_sizes
+        self.normalize = normalize
         self.distortion = distortion
+        self.objective = objective
+        self.augment = augment
+        self.n_views = n_views
+        self.input_shape = input_shape
+        self.feature_penalty = feature_penalty
+        self.class_weight = class_weight
         self.standardize = standardize
         self.batch_size = batch_size
         self.learning_rate = learning_rate
@@ -251,76 +298,86 @@ class RateReductionEmbedding(
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.target_tags.required = True
+        tags.target_tags.required = self.objective != "self_supervised"
         tags.target_tags.multi_output = False
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         tags.non_deterministic = False
         return tags
 
     @all_or_nothing()
-    def fit(self, X, y):
+    def fit(self, X, y=None, sample_weight=None):
         """Learn the embedding.
 
         Parameters
         ----------
         X : array-like or Tensor of shape (n_samples, n_features)
             Training rows.
-        y : array-like of shape (n_samples,)
-            Class labels, at least two different ones.
+        y : array-like of shape (n_samples,), default=None
+            Class labels, at least two different ones. Needed unless
+            ``objective="self_supervised"``.
+        sample_weight : array-like of shape (n_samples,), default=None
+            How many times each row counts.
 
         Returns
         -------
         self : RateReductionEmbedding
             The fitted embedding.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer than two classes, weights or parameters do not fit the
+            data, or training diverges.
         """
-        X, y = validate_array(self, X, y, ensure_min_samples=2, power=2)
-        classes, labels = self._encode_labels(y)
-        self._set_dimensions(X, classes)
-        hidden = self._hidden_widths() if self.encoder == "mlp" else ()
-        self._architecture = (self.encoder, hidden)
-        self._set_scaler(X)
-        inputs = self._standardized(X)
-        seed = draw_seed(self.random_state)
-        generator = torch.Generator().manual_seed(seed)
-        kept, held_out = self._split(inputs, labels, seed)
-        module = self._make_module(kept[0], generator)
-        work = self._work(module, len(kept[0]))
-        device = resolve_device(self.device, work=work * self.max_iter)
-        settings = self._settings(len(kept[0]), len(classes))
-        self._check_sizes(module, -(-len(kept[0]) // settings.steps_per_epoch))
-        progress = Progress(self, self.max_iter, X, y, verbose=self.verbose)
-        try:
-            with torch_threads(work / settings.steps_per_epoch):
-                result = maximize_rate_reduction(
-                    module.to(device),
-                    to_tensor(kept[0], device=device),
-                    torch.from_numpy(kept[1]),
-                    distortion=self.distortion,
-                    settings=settings,
-                    generator=generator,
-                    held_out=self._on_device(held_out, device),
-                    callback=progress,
-                )
-        except FloatingPointError as error:
-            raise ValueError(
-                f"Training diverged ({error}); lower learning_rate="
-                f"{self.learning_rate!r} or weight_decay={self.weight_decay!r}."
-            ) from error
-        progress.close()
-        self.classes_ = classes
-        self.weights_ = {name: w.numpy().copy() for name, w in result.weights.items()}
-        self.loss_curve_ = result.loss_curve
-        self.validation_curve_ = result.validation_curve
-        self.n_iter_ = len(result.loss_curve)
-        self.best_iteration_ = result.best_iter
-        self._describe(self._encode(inputs), labels)
-        if self.encoder == "linear":
-            W, b = self.weights_["network.0.weight"], self.weights_["network.0.bias"]
-            self._typical_norm = float(np.linalg.norm(inputs @ W.T + b, axis=1).mean())
+        X, classes, labels = self._read(X, y, reset=True)
+        rows = gather_rows(X, labels, classes, sample_weight, self.class_weight)
+        self.__dict__.pop("_stream", None)
+        train_embedding(self, rows)
         return self
 
+    @all_or_nothing()
+    def partial_fit(self, X, y=None, classes=None, sample_weight=None):
+        """Take a pass of steps over a block of rows, from where training stands.
+
+        Rows of all classes that came before, at most 2,000, are kept and replayed: a
+        block without some classes would unlearn them. After `fit`, the second moments
+        of its classes stand for its rows.
+
+        Parameters
+        ----------
+        X : array-like or Tensor of shape (n_samples, n_features)
+            Rows.
+        y : array-like of shape (n_samples,), default=None
+            Class labels, as in `fit`.
+        classes : array-like of shape (n_classes,), default=None
+            All labels that will ever come; None takes those of the first block.
+        sample_weight : array-like of shape (n_samples,), default=None
+            How many times each row counts.
+
+        Returns
+        -------
+        self : RateReductionEmbedding
+            The embedding after these steps.
+
+        Raises
+        ------
+        ValueError
+            If `classes` has fewer than two labels, differs later, or lacks a label.
+        """
+        return learn_block(self, X, y, classes, sample_weight)
+
+    def _read(self, X, y, *, reset, least=2):
+        """Validate rows and number their labels."""
+        checks = {"reset": reset, "ensure_min_samples": least, "power": 2}
+        if self.objective == "self_supervised":
+            X = validate_array(self, X, **checks)
+            return X, np.empty(0), np.full(len(X), -1)
+        X, y = validate_array(self, X, y, **checks)
+        partly = self.objective == "semi_supervised"
+        return X, *split_labels(y, partly=partly)
+
     def transform(self, X):
-        """Encode rows on the unit sphere.
+        """Encode rows.
 
         Parameters
         ----------
@@ -330,20 +387,21 @@ class RateReductionEmbedding(
         Returns
         -------
         Z : ndarray or Tensor of shape (n_samples, n_components)
-            Features of unit norm, each row computed from its own input alone, in the
-            floating type of `X`.
+            Features, of unit norm if they are normalised to the sphere, each row
+            computed from its own input alone, in the floating type of `X`.
         """
         check_is_fitted(self)
         rows = validate_array(self, X, reset=False, power=2)
-        Z = self._encode(self._standardized(rows)).astype(rows.dtype, copy=False)
+        Z = normalized(self, raw_features(self, rows)).astype(rows.dtype, copy=False)
         return restore(Z, like=X, estimator=self)
 
     @available_if(_has_inverse)
     def inverse_transform(self, Z):
         """Map features back to inputs, approximately; only for ``encoder="linear"``.
 
-        The sphere forgets the length of a row, so the least-norm inputs that encode to
-        `Z` are returned.
+        The sphere forgets the length of a row, so rows get the mean length of those
+        seen in training, and of the inputs that encode to `Z` those of least norm are
+        returned. Encoding them gives `Z` back if the map is onto.
 
         Parameters
         ----------
@@ -362,20 +420,21 @@ class RateReductionEmbedding(
             raise ValueError(
                 f"Z must have shape (n_samples, {self.n_components_}), got {Z.shape}."
             )
-        W, b = self.weights_["network.0.weight"], self.weights_["network.0.bias"]
-        rows = (Z * self._typical_norm - b) @ np.linalg.pinv(W).T
+        W, b = self.weights_["0.weight"], self.weights_["0.bias"]
+        length = self._typical_norm if self._sphere else 1 / self.feature_scale_
+        rows = (Z * length - b) @ np.linalg.pinv(W).T
         X = (rows * self.scale_ + self.mean_).astype(Z.dtype, copy=False)
         return restore(X, like=given)
 
-    def score(self, X, y):
+    def score(self, X, y=None):
         """Rate reduction of the features of `X`, in nats per sample.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
             Rows.
-        y : array-like of shape (n_samples,)
-            Class labels.
+        y : array-like of shape (n_samples,), default=None
+            Class labels. Without them the coding rate of all rows is returned.
 
         Returns
         -------
@@ -384,179 +443,22 @@ class RateReductionEmbedding(
             same data only.
         """
         check_is_fitted(self)
-        rows, y = validate_array(self, X, y, reset=False, power=2)
-        labels = np.unique(column_or_1d(y), return_inverse=True)[1]
-        Z = self._encode(self._standardized(rows)).astype(np.float64)
-        return rate_reduction(Z, labels, distortion=self.distortion)
+        if y is None:
+            rows = validate_array(self, X, reset=False, power=2)
+            labels = np.full(len(rows), -1)
+        else:
+            rows, y = validate_array(self, X, y, reset=False, power=2)
+            partly = self.objective == "semi_supervised"
+            _, labels = split_labels(y, partly=partly)
+        Z = normalized(self, raw_features(self, rows)).astype(np.float64)
+        rate = coding_rate(Z, distortion=self.distortion)
+        known = labels >= 0
+        if not known.any():
+            return rate
+        return rate - conditional_coding_rate(
+            Z[known], labels[known], distortion=self.distortion
+        )
 
     @property
     def _n_features_out(self):
         return self.n_components_
-
-    def _encode_labels(self, y):
-        check_classification_targets(y)
-        classes, labels = np.unique(column_or_1d(y, warn=True), return_inverse=True)
-        if len(classes) < 2:
-            raise ValueError(
-                f"y has {len(classes)} class; the rate reduction of a single class is "
-                "identically zero, so at least 2 classes are needed."
-            )
-        return classes, labels
-
-    def _set_dimensions(self, X, classes):
-        self.n_components_ = self.n_components or min(
-            128, max(2 * len(classes), X.shape[1])
-        )
-
-    def _hidden_widths(self):
-        widths = tuple(np.atleast_1d(self.hidden_layer_sizes).tolist())
-        if not all(isinstance(width, int) and width >= 1 for width in widths):
-            raise ValueError(
-                f"hidden_layer_sizes={self.hidden_layer_sizes!r} must be positive "
-                "integers, one per hidden layer."
-            )
-        return widths
-
-    def _check_sizes(self, module, n_rows):
-        n_weights = sum(p.numel() for p in module.parameters())
-        activations = 4 * n_rows * (self.n_features_in_ + sum(self._architecture[1]))
-        scatter = 16 * self.n_features_in_**2 if self.encoder == "linear" else 0
-        check_memory(
-            16 * n_weights + 3 * activations + scatter + 40 * self.n_components_**2,
-            what=f"Training on batches of {n_rows} rows",
-            remedy="lower batch_size, n_components or hidden_layer_sizes",
-        )
-
-    def _set_scaler(self, X):
-        self.mean_ = np.zeros(X.shape[1])
-        self.scale_ = np.ones(X.shape[1])
-        if self.standardize:
-            # In float32 the sums of many large entries lose the deviations.
-            self.mean_ = X.mean(axis=0, dtype=np.float64)
-            deviation = X.std(axis=0, dtype=np.float64)
-            # A constant column has a deviation of rounding size, not exactly zero.
-            constant = deviation <= 10 * np.finfo(X.dtype).eps * np.abs(self.mean_)
-            self.scale_ = np.where(constant, 1, deviation)
-
-    def _standardized(self, X):
-        with np.errstate(over="ignore"):
-            inputs = ((X - self.mean_) / self.scale_).astype(np.float32)
-        if not np.isfinite(inputs).all():
-            raise ValueError(
-                "X has entries beyond the range of float32, in which networks compute; "
-                "use standardize=True or scale X first."
-            )
-        return inputs
-
-    def _split(self, inputs, labels, seed):
-        if not self.early_stopping:
-            return (inputs, labels), None
-        try:
-            parts = train_test_split(
-                inputs,
-                labels,
-                test_size=self.validation_fraction,
-                stratify=labels,
-                random_state=seed,
-            )
-        except ValueError as error:
-            raise ValueError(
-                "early_stopping=True cannot hold out "
-                f"validation_fraction={self.validation_fraction} of {len(labels)} rows "
-                f"stratified by class ({error}) Use early_stopping=False."
-            ) from error
-        return (parts[0], parts[2]), (parts[1], parts[3])
-
-    def _make_module(self, inputs, generator):
-        """Build the encoder; `inputs` and `generator` are None to load a state."""
-        n_inputs = self.n_features_in_
-        encoder, hidden = self._architecture
-        if callable(encoder):
-            return SphereEncoder(self._build(encoder))
-        network = make_mlp(n_inputs, self.n_components_, hidden, generator=generator)
-        if encoder == "linear" and inputs is not None:
-            W = whitening_directions(inputs, self.n_components_)
-            rows = min(n_inputs, self.n_components_)
-            with torch.no_grad():  # further rows keep their random start
-                network[0].weight[:rows] = torch.from_numpy(W[:rows])
-        return SphereEncoder(network)
-
-    def _build(self, factory):
-        """Call the user's factory, and refuse what is no encoder of the right shape."""
-        n_inputs, n_outputs = self.n_features_in_, self.n_components_
-        network = factory(n_inputs, n_outputs)
-        if not isinstance(network, torch.nn.Module):
-            raise TypeError(
-                "encoder must return a torch.nn.Module, but it returned "
-                f"{type(network).__name__}."
-            )
-        training = network.training
-        try:
-            with torch.no_grad():
-                shape = tuple(network.eval()(torch.zeros(2, n_inputs)).shape)
-        except RuntimeError as error:
-            raise ValueError(
-                f"the network of encoder cannot map float32 rows of {n_inputs} "
-                f"features ({error})."
-            ) from error
-        if shape != (2, n_outputs):
-            raise ValueError(
-                f"the network of encoder maps 2 rows to shape {shape}; it must map "
-                f"them to (2, {n_outputs})."
-            )
-        return network.train(training)
-
-    def _work(self, module, n_rows):
-        n_weights = sum(p.numel() for p in module.parameters())
-        return 3.0 * n_rows * (n_weights + 2 * self.n_components_**2)
-
-    def _settings(self, n_rows, n_classes):
-        batch_size = self.batch_size
-        if batch_size == "auto":
-            batch_size = max(1000, 4 * self.n_components_, 20 * n_classes)
-        rate = self.learning_rate
-        if rate == "auto":
-            rate = 1e-2 if self.encoder == "linear" else 3e-3
-        return TrainSettings(
-            learning_rate=float(rate),
-            max_epochs=self.max_iter,
-            steps_per_epoch=max(1, n_rows // (batch_size or n_rows)),
-            weight_decay=self.weight_decay,
-            patience=self.n_iter_no_change if self.early_stopping else None,
-        )
-
-    @staticmethod
-    def _on_device(held_out, device):
-        if held_out is None:
-            return None
-        return to_tensor(held_out[0], device=device), torch.from_numpy(held_out[1])
-
-    def _encode(self, inputs):
-        module = self._make_module(None, None)
-        state = {name: torch.from_numpy(w.copy()) for name, w in self.weights_.items()}
-        module.load_state_dict(state)
-        work = self._work(module, min(len(inputs), _CHUNK))
-        device = inference_device(self.device, work=self._work(module, len(inputs)))
-        module = module.to(device).eval()
-        chunks = []
-        with torch_threads(work), torch.no_grad():
-            for start in range(0, len(inputs), _CHUNK):
-                chunk = to_tensor(inputs[start : start + _CHUNK], device=device)
-                chunks.append(module(chunk).cpu().numpy())
-        return np.concatenate(chunks)
-
-    def _describe(self, Z, labels):
-        Z = Z.astype(np.float64)
-        distortion = self.distortion
-        self.coding_rate_ = coding_rate(Z, distortion=distortion)
-        self.conditional_coding_rate_ = conditional_coding_rate(
-            Z, labels, distortion=distortion
-        )
-        self.rate_reduction_ = self.coding_rate_ - self.conditional_coding_rate_
-        bases, spectra = [], []
-        for k in range(len(self.classes_)):
-            _, s, Vt = np.linalg.svd(Z[labels == k], full_matrices=False)
-            bases.append(Vt)
-            spectra.append(s)
-        self.class_bases_ = bases
-        self.class_spectra_ = spectra

@@ -9,6 +9,74 @@ from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
 
+class WeightedBatchNorm(nn.BatchNorm1d):
+    """Batch normalisation that can count rows several times.
+
+    A row of weight w moves the moments like w copies of it. Without weights this is
+    :class:`torch.nn.BatchNorm1d`.
+    """
+
+    def forward(self, X: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Normalise the columns.
+
+        Parameters
+        ----------
+        X : Tensor of shape (n, n_features)
+            Rows.
+        weights : Tensor of shape (n,), default=None
+            Weights of the rows, used in training.
+
+        Returns
+        -------
+        X : Tensor of shape (n, n_features)
+            Normalised rows. A single row is normalised by the running moments.
+        """
+        if self.training and len(X) < 2:
+            return nn.functional.batch_norm(
+                X, self.running_mean, self.running_var, self.weight, self.bias
+            )
+        if weights is None or not self.training:
+            return super().forward(X)
+        shares = (weights / weights.sum()).to(X)[:, None]
+        mean = (shares * X).sum(0)
+        centred = X - mean
+        variance = (shares * centred.square()).sum(0)
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        momentum = 0.1 if self.momentum is None else self.momentum
+        with torch.no_grad():
+            self.running_mean.lerp_(mean, momentum)
+            self.running_var.lerp_(variance, momentum)
+        normal = centred * (variance + self.eps).rsqrt()
+        return normal * self.weight + self.bias
+
+
+class WeightedSequential(nn.Sequential):
+    """Layers one after the other, of which some take the weights of the rows."""
+
+    takes_weights = True
+
+    def forward(self, X: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Run the layers.
+
+        Parameters
+        ----------
+        X : Tensor of shape (n, n_inputs)
+            Rows.
+        weights : Tensor of shape (n,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        Z : Tensor of shape (n, n_features)
+            Output of the last layer.
+        """
+        for layer in self:
+            takes = isinstance(layer, WeightedBatchNorm)
+            X = layer(X, weights) if takes else layer(X)
+        return X
+
+
 class SphereEncoder(nn.Module):
     """Scale the output rows of a network to unit norm.
 
@@ -24,21 +92,25 @@ class SphereEncoder(nn.Module):
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
+        self.takes_weights = bool(getattr(network, "takes_weights", False))
 
-    def forward(self, X: Tensor) -> Tensor:
+    def forward(self, X: Tensor, weights: Tensor | None = None) -> Tensor:
         """Encode rows.
 
         Parameters
         ----------
         X : Tensor of shape (n_samples, n_inputs)
             Rows.
+        weights : Tensor of shape (n_samples,), default=None
+            Weights of the rows, for networks that take them.
 
         Returns
         -------
         Z : Tensor of shape (n_samples, n_features)
             Unit rows; a zero output stays zero.
         """
-        Z: Tensor = self.network(X)
+        takes = weights is not None and self.takes_weights
+        Z: Tensor = self.network(X, weights) if takes else self.network(X)
         return Z / torch.linalg.vector_norm(Z, dim=1, keepdim=True).clamp_min(1e-8)
 
 
@@ -80,5 +152,5 @@ def make_mlp(
                 linear.bias.zero_()
         layers.append(linear)
         if i < len(widths) - 2:
-            layers += [nn.BatchNorm1d(fan_out, dtype=torch.float32), nn.ReLU()]
-    return nn.Sequential(*layers)
+            layers += [WeightedBatchNorm(fan_out, dtype=torch.float32), nn.ReLU()]
+    return WeightedSequential(*layers)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sklearn_whitebox.functional._sinkhorn import sinkhorn
-from sklearn_whitebox.solvers._rate_reduction import rate_and_expansion
+from sklearn_whitebox.solvers._rate_reduction_loss import rate_and_expansion
 from sklearn_whitebox.solvers._train import TrainResult, TrainSettings, train
 from sklearn_whitebox.solvers._unrolled import shuffled_batches
 

@@ -1,113 +1,34 @@
 """Train an encoder to maximise the rate reduction of its features."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sklearn_whitebox.functional._linalg import accumulable
+from sklearn_whitebox.solvers._rate_blocks import (
+    ClassBlocks,
+    RateObjective,
+    class_sums,
+)
+from sklearn_whitebox.solvers._rate_reduction_loss import (
+    inverse_and_logdet,
+    rate_loss,
+)
 from sklearn_whitebox.solvers._train import TrainResult, TrainSettings, train
 
 # Rows whose activations the final moments of batch normalisation are taken from.
 _SETTLING_ROWS = 16384
 
+# Share of the steps after which rows without label get memberships in the classes, and
+# the temperature of these.
+_FORMING = 0.2
+_TEMPERATURE = 0.03
 
-def rate_and_expansion(Z: Tensor, scale: float) -> tuple[Tensor, Tensor]:
-    r"""Half log-determinant of :math:`I + sZ^\top Z` and its gradient, at one factor.
-
-    Parameters
-    ----------
-    Z : Tensor of shape (n_samples, n_features)
-        Features.
-    scale : float
-        Positive factor s.
-
-    Returns
-    -------
-    rate : Tensor of shape ()
-        In nats.
-    gradient : Tensor of shape (n_samples, n_features)
-        Gradient :math:`sZ(I + sZ^\top Z)^{-1}`.
-
-    Raises
-    ------
-    FloatingPointError
-        If `Z` is not finite.
-    """
-    dtype = Z.dtype
-    Z = accumulable(Z, scale)
-    n_samples, n_features = Z.shape
-    tall = n_samples >= n_features
-    gram = Z.mT @ Z if tall else Z @ Z.mT
-    identity = torch.eye(gram.shape[0], dtype=Z.dtype, device=Z.device)
-    factor, failed = torch.linalg.cholesky_ex(identity + scale * gram)
-    if bool(failed):
-        raise FloatingPointError("the features of the encoder are no longer finite")
-    inverse = torch.cholesky_inverse(factor)
-    gradient = scale * (Z @ inverse if tall else inverse @ Z)
-    return factor.diagonal().log().sum().to(dtype), gradient.to(dtype)
-
-
-class RateReductionLoss(torch.autograd.Function):
-    """Negative rate reduction whose backward pass is the closed-form gradient.
-
-    One Cholesky factor per class gives value and gradient together; differentiating
-    through the factorisations would cost about twice as much.
-    """
-
-    @staticmethod
-    def forward(  # type: ignore[override]
-        ctx: Any, Z: Tensor, groups: list[Tensor], distortion: float
-    ) -> Tensor:
-        """Return minus the rate reduction, in nats.
-
-        Parameters
-        ----------
-        ctx : object
-            Autograd's context.
-        Z : Tensor of shape (n_samples, n_features)
-            Features, usually of unit norm.
-        groups : list of Tensor
-            Row numbers of each class present.
-        distortion : float
-            Allowed mean squared error per sample, ε².
-
-        Returns
-        -------
-        loss : Tensor of shape ()
-            Minus the rate reduction.
-        """
-        n_samples, n_features = Z.shape
-        rate, gradient = rate_and_expansion(Z, n_features / (n_samples * distortion))
-        for rows in groups:
-            share = len(rows) / n_samples
-            scale = n_features / (len(rows) * distortion)
-            class_rate, compression = rate_and_expansion(Z[rows], scale)
-            rate = rate - share * class_rate
-            gradient.index_add_(0, rows, compression, alpha=-share)
-        ctx.save_for_backward(gradient)
-        return -rate
-
-    @staticmethod
-    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
-        """Return the closed-form gradient times the cotangent.
-
-        Parameters
-        ----------
-        ctx : object
-            Autograd's context.
-        cotangent : Tensor of shape ()
-            Gradient of the objective with respect to the loss.
-
-        Returns
-        -------
-        gradients : tuple
-            For `Z`; None for the other two arguments.
-        """
-        (gradient,) = ctx.saved_tensors
-        return -cotangent * gradient, None, None
+# Views of as many rows as a batch holds, and back: (rows) -> inputs, source-major.
+Views = Callable[[Tensor], Tensor]
 
 
 def stratified_batches(
@@ -133,13 +54,177 @@ def stratified_batches(
     rows : Tensor
         Row numbers of a batch.
     """
-    position = torch.empty(len(labels), dtype=torch.float64)
-    for k in labels.unique():
-        rows = torch.nonzero(labels == k).squeeze(1)
-        order = torch.randperm(len(rows), generator=generator)
-        offset = torch.rand(1, generator=generator, dtype=torch.float64)
-        position[rows] = (order + offset) / len(rows)
-    yield from torch.argsort(position).tensor_split(n_batches)
+    _, classes, counts = labels.unique(return_inverse=True, return_counts=True)
+    shuffled = torch.randperm(len(labels), generator=generator)
+    grouped = shuffled[torch.argsort(classes[shuffled], stable=True)]
+    offsets = torch.rand(len(counts), generator=generator, dtype=torch.float64)
+    starts = torch.cumsum(counts, 0) - counts
+    own = classes[grouped]
+    rank = torch.arange(len(labels)) - starts[own]
+    position = (rank + offsets[own]) / counts[own]
+    yield from grouped[torch.argsort(position)].tensor_split(n_batches)
+
+
+def partly_labelled_batches(
+    labels: Tensor, n_batches: int, generator: torch.Generator
+) -> Iterator[Tensor]:
+    """Deal the unlabelled rows over a pass and add labelled ones to every batch.
+
+    As many labelled rows as unlabelled ones, or all of them if they are fewer: with
+    their share of a large set, classes would have no rows in most batches.
+
+    Parameters
+    ----------
+    labels : Tensor of shape (n_samples,)
+        Class numbers, -1 for rows without label.
+    n_batches : int
+        Batches of one pass.
+    generator : Generator
+        Source of the order, on the CPU.
+
+    Yields
+    ------
+    rows : Tensor
+        Row numbers of a batch.
+    """
+    known = torch.nonzero(labels >= 0).squeeze(1)
+    free = torch.nonzero(labels < 0).squeeze(1)
+    order = free[torch.randperm(len(free), generator=generator)]
+    for chunk in order.tensor_split(n_batches):
+        parts = max(1, round(len(known) / max(len(chunk), 1)))
+        deal = next(stratified_batches(labels[known], parts, generator))
+        yield torch.cat([known[deal], chunk])
+
+
+def sorted_blocks(
+    rows: Tensor, labels: Tensor, weights: Tensor | None
+) -> tuple[Tensor, ClassBlocks]:
+    """Order the rows of a batch by class, rows without label last.
+
+    Parameters
+    ----------
+    rows : Tensor of shape (n_rows,)
+        Row numbers.
+    labels : Tensor of shape (n_samples,)
+        Class numbers of all rows, negative without label.
+    weights : Tensor of shape (n_samples,) or None
+        Weights of all rows.
+
+    Returns
+    -------
+    rows : Tensor of shape (n_rows,)
+        The same row numbers.
+    blocks : ClassBlocks
+        How they belong to the classes that occur.
+    """
+    own = labels[rows]
+    own = torch.where(own < 0, torch.iinfo(own.dtype).max, own)
+    order = torch.argsort(own, stable=True)
+    rows = rows[order]
+    known = own[order][own[order] < torch.iinfo(own.dtype).max]
+    counts = torch.unique_consecutive(known, return_counts=True)[1]
+    return rows, ClassBlocks(
+        tuple(counts.tolist()), weights=None if weights is None else weights[rows]
+    )
+
+
+def scale_blocks(Z: Tensor, blocks: ClassBlocks) -> Tensor:
+    """Scale every class to a mean squared norm of one, the Frobenius constraint.
+
+    Parameters
+    ----------
+    Z : Tensor of shape (n_samples, n_features)
+        Features, one class after the other; rows without class are one more block.
+    blocks : ClassBlocks
+        Classes and weights of the rows.
+
+    Returns
+    -------
+    Z : Tensor of shape (n_samples, n_features)
+        Scaled features, differentiable.
+    """
+    counts = blocks.counts
+    if len(Z) > blocks.starts[-1]:
+        counts = (*counts, len(Z) - blocks.starts[-1])
+    weights = torch.ones_like(Z[:, 0]) if blocks.weights is None else blocks.weights
+    weights = weights.to(Z)
+    squares = class_sums(weights * Z.square().sum(1), counts)
+    masses = class_sums(weights, counts)
+    scales = (masses / squares.clamp_min(1e-16)).sqrt()
+    lengths = torch.tensor(counts, device=Z.device)
+    return Z * torch.repeat_interleave(scales, lengths)[:, None]
+
+
+def encode_rows(module: nn.Module, X: Tensor, weights: Tensor | None) -> Tensor:
+    """Run an encoder, with the weights of the rows if it takes any.
+
+    Parameters
+    ----------
+    module : Module
+        Encoder; its attribute ``takes_weights``, where true, says that it has weighted
+        batch statistics.
+    X : Tensor of shape (n_samples, n_inputs)
+        Rows.
+    weights : Tensor of shape (n_samples,) or None
+        Weights.
+
+    Returns
+    -------
+    Z : Tensor of shape (n_samples, n_features)
+        Features.
+    """
+    if weights is not None and getattr(module, "takes_weights", False):
+        weighted: Tensor = module(X, weights)
+        return weighted
+    Z: Tensor = module(X)
+    return Z
+
+
+def soft_memberships(Z: Tensor, blocks: ClassBlocks, distortion: float) -> Tensor:
+    r"""Memberships of the rows without class in the classes of a batch.
+
+    A softmax of :math:`z^\top(I + \alpha_k Z_k^\top Z_k)^{-1}z`, which is near
+    zero inside the subspace of class k and one at right angles to it.
+
+    Parameters
+    ----------
+    Z : Tensor of shape (n_samples, n_features)
+        Features of unit norm, one class after the other.
+    blocks : ClassBlocks
+        Classes and weights of the rows.
+    distortion : float
+        Allowed mean squared error per sample, ε².
+
+    Returns
+    -------
+    memberships : Tensor of shape (n_free, n_classes)
+        Rows sum to one.
+    """
+    starts = blocks.starts
+    Y = Z if blocks.weights is None else Z * blocks.weights.sqrt()[:, None]
+    scales = Z.shape[1] / (blocks.class_masses(Z) * distortion)
+    grams = torch.stack([Y[a:b].mT @ Y[a:b] for a, b in pairwise(starts)])
+    grams = grams * scales[:, None, None]
+    grams.diagonal(dim1=1, dim2=2).add_(1)
+    inverses, _ = inverse_and_logdet(grams)
+    free = Z[starts[-1] :]
+    residuals = ((free @ inverses) * free).sum(2).T  # (n_free, n_classes)
+    return torch.softmax(-residuals / _TEMPERATURE, 1)
+
+
+def _include_free_rows(
+    Z: Tensor, blocks: ClassBlocks, distortion: float, *, formed: bool
+) -> tuple[Tensor, ClassBlocks]:
+    """Share rows without class among the classes, or leave them out at first.
+
+    Rows that count for the rate of all rows alone are pushed away from their classes.
+    """
+    labelled = blocks.starts[-1]
+    if formed:
+        memberships = soft_memberships(Z.detach(), blocks, distortion)
+        return Z, replace(blocks, memberships=memberships)
+    weights = None if blocks.weights is None else blocks.weights[:labelled]
+    return Z[:labelled], replace(blocks, weights=weights)
 
 
 def maximize_rate_reduction(
@@ -147,10 +232,12 @@ def maximize_rate_reduction(
     X: Tensor,
     labels: Tensor,
     *,
-    distortion: float,
+    objective: RateObjective,
     settings: TrainSettings,
     generator: torch.Generator,
-    held_out: tuple[Tensor, Tensor] | None = None,
+    weights: Tensor | None = None,
+    scale_classes: bool = False,
+    held_out: tuple[Tensor, Tensor, Tensor | None] | None = None,
     callback: Callable[[int, float], bool] | None = None,
 ) -> TrainResult:
     """Maximise the rate reduction of an encoder's features by mini-batch gradients.
@@ -158,19 +245,24 @@ def maximize_rate_reduction(
     Parameters
     ----------
     module : Module
-        Maps (n, n_inputs) to (n, n_features) of unit rows. Trained in place.
+        Maps (n, n_inputs) to (n, n_features). Trained in place.
     X : Tensor of shape (n_samples, n_inputs)
         Training rows.
     labels : Tensor of shape (n_samples,)
-        Class numbers, on the CPU.
-    distortion : float
-        Allowed mean squared error per sample, ε².
+        Class numbers, on the CPU; -1 for rows without label. They are left out of the
+        first fifth of the steps, and then shared softly among the classes.
+    objective : RateObjective
+        Constants of the objective.
     settings : TrainSettings
         Step sizes, batches of a pass and stop rules.
     generator : Generator
         Source of the order of rows, on the CPU.
-    held_out : tuple of (Tensor, Tensor), default=None
-        Rows and labels for early stopping, rated in one piece because rates of
+    weights : Tensor of shape (n_samples,), default=None
+        How many times each row counts, on the device of `X`.
+    scale_classes : bool, default=False
+        Scale the classes of every batch to a mean squared norm of one.
+    held_out : tuple of (Tensor, Tensor, Tensor or None), default=None
+        Rows, labels and weights for early stopping, rated in one piece because rates of
         different sample sizes cannot be compared.
     callback : callable, default=None
         Called as ``callback(epoch, loss)``; True stops.
@@ -180,81 +272,154 @@ def maximize_rate_reduction(
     result : TrainResult
         Weights and minus the rate reduction of every epoch.
     """
+    total = settings.max_epochs * settings.steps_per_epoch
+    steps = 0
 
-    def loss(rows: Tensor) -> Tensor:
-        groups = class_groups(labels[rows], X.device)
-        return _apply(module(X[rows.to(X.device)]), groups, distortion)
+    def rate(X: Tensor, rows: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
+        rows, blocks = sorted_blocks(rows, labels, weights)
+        Z = encode_rows(module, X[rows.to(X.device)], blocks.weights)
+        if scale_classes:
+            Z = scale_blocks(Z, blocks)
+        if len(Z) > blocks.starts[-1]:
+            formed = steps > _FORMING * total
+            Z, blocks = _include_free_rows(
+                Z, blocks, objective.distortion, formed=formed
+            )
+        return rate_loss(Z, blocks, objective)
+
+    def step(rows: Tensor) -> Tensor:
+        nonlocal steps
+        steps += 1
+        return rate(X, rows, labels, weights)
 
     def validate() -> float:
         assert held_out is not None
-        rows, their_labels = held_out
-        groups = class_groups(their_labels, X.device)
-        return float(_apply(module(rows), groups, distortion))
+        return float(
+            rate(held_out[0], torch.arange(len(held_out[1])), held_out[1], held_out[2])
+        )
 
+    deal = partly_labelled_batches if bool((labels < 0).any()) else stratified_batches
     result = train(
         module,
-        loss,
-        lambda _: stratified_batches(labels, settings.steps_per_epoch, generator),
+        step,
+        lambda _: deal(labels, settings.steps_per_epoch, generator),
         settings,
         validate=validate if held_out is not None else None,
         callback=callback,
     )
-    module.load_state_dict(result.weights)
-    _settle_batch_norm(module, X)
-    result.weights = {
-        name: value.detach().cpu() for name, value in module.state_dict().items()
-    }
-    return result
+    return _settled(module, result, X, weights)
 
 
-def class_groups(labels: Tensor, device: torch.device) -> list[Tensor]:
-    """List the row numbers of each class that occurs.
+def maximize_view_reduction(
+    module: nn.Module,
+    X: Tensor,
+    views: Views,
+    *,
+    n_views: int,
+    objective: RateObjective,
+    settings: TrainSettings,
+    generator: torch.Generator,
+    weights: Tensor | None = None,
+    scale_classes: bool = False,
+    callback: Callable[[int, float], bool] | None = None,
+) -> TrainResult:
+    """Maximise the rate reduction of views, the views of a row being a class.
 
     Parameters
     ----------
-    labels : Tensor of shape (n_samples,)
-        Class numbers.
-    device : device
-        Where the row numbers are needed.
+    module : Module
+        Maps (n, n_inputs) to (n, n_features). Trained in place.
+    X : Tensor of shape (n_samples, n_inputs)
+        Training rows.
+    views : callable
+        Maps m row numbers to (m * n_views, n_inputs), the views of a row side by side.
+    n_views : int
+        Views of a row, at least 2.
+    objective : RateObjective
+        Constants of the objective.
+    settings : TrainSettings
+        Step sizes, batches of a pass and stop rules.
+    generator : Generator
+        Source of the order of rows, on the CPU.
+    weights : Tensor of shape (n_samples,), default=None
+        How many times each row counts, on the device of `X`.
+    scale_classes : bool, default=False
+        Scale the views of every row to a mean squared norm of one.
+    callback : callable, default=None
+        Called as ``callback(epoch, loss)``; True stops.
 
     Returns
     -------
-    groups : list of Tensor
-        Row numbers, one tensor per class.
+    result : TrainResult
+        Weights and the loss of every epoch.
     """
-    return [torch.nonzero(labels == k).squeeze(1).to(device) for k in labels.unique()]
+
+    def loss(rows: Tensor) -> Tensor:
+        own = None if weights is None else weights[rows].repeat_interleave(n_views)
+        blocks = ClassBlocks((n_views,) * len(rows), weights=own)
+        Z = encode_rows(module, views(rows), own)
+        if scale_classes:
+            Z = scale_blocks(Z, blocks)
+        return rate_loss(Z, blocks, objective)
+
+    same = torch.zeros(len(X), dtype=torch.int64)
+    result = train(
+        module,
+        loss,
+        lambda _: stratified_batches(same, settings.steps_per_epoch, generator),
+        settings,
+        callback=callback,
+    )
+    return _settled(module, result, X, weights)
 
 
-def _apply(Z: Tensor, groups: list[Tensor], distortion: float) -> Tensor:
-    loss: Tensor = RateReductionLoss.apply(Z, groups, distortion)  # type: ignore[no-untyped-call]
-    return loss
+def _settled(
+    module: nn.Module, result: TrainResult, X: Tensor, weights: Tensor | None
+) -> TrainResult:
+    module.load_state_dict(result.weights)
+    settle_batch_norm(module, X, weights)
+    state = module.state_dict()
+    weights_now = {name: value.detach().cpu() for name, value in state.items()}
+    return replace(result, weights=weights_now)
 
 
-def _settle_batch_norm(module: nn.Module, X: Tensor) -> None:
+def settle_batch_norm(module: nn.Module, X: Tensor, weights: Tensor | None) -> None:
     """Replace running moments by those of the training set at the final weights.
 
     The running averages lag behind the weights and mix batches of all ages.
+
+    Parameters
+    ----------
+    module : Module
+        Encoder, changed in place and put in evaluation mode.
+    X : Tensor of shape (n_samples, n_inputs)
+        Training rows; of very many, some evenly spaced ones are taken.
+    weights : Tensor of shape (n_samples,) or None
+        Their weights.
     """
     # Evenly spaced rows bound the memory, and their moments serve as well.
-    X = X[:: -(-len(X) // _SETTLING_ROWS)]
+    every = -(-len(X) // _SETTLING_ROWS)
+    X = X[::every]
+    weights = None if weights is None else weights[::every]
     norms = [
         m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)
     ]
-    if not norms or len(X) < 2:
-        return
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # cumulative average
-    module.train()
-    with torch.no_grad():
-        module(X)
+    if norms and len(X) >= 2:
+        momenta = [norm.momentum for norm in norms]
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = 1.0  # the moments of this call alone
+        module.train()
+        with torch.no_grad():
+            encode_rows(module, X, weights)
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
     module.eval()
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
 
 
-def whitening_directions(X: np.ndarray, n_components: int) -> np.ndarray:
+def whitening_directions(
+    X: np.ndarray, n_components: int, weights: np.ndarray | None = None
+) -> np.ndarray:
     """Rows that map centred data to uncorrelated features of unit variance.
 
     Parameters
@@ -263,6 +428,8 @@ def whitening_directions(X: np.ndarray, n_components: int) -> np.ndarray:
         Centred data.
     n_components : int
         Rows wanted.
+    weights : ndarray of shape (n_samples,), default=None
+        How many times each row counts.
 
     Returns
     -------
@@ -270,7 +437,11 @@ def whitening_directions(X: np.ndarray, n_components: int) -> np.ndarray:
         Leading principal directions over their standard deviation, directions of
         negligible variance unscaled; zero rows beyond `n_features`.
     """
-    scatter = X.T @ X / len(X)
+    if weights is None:
+        scatter = X.T @ X / len(X)
+    else:
+        shares = (weights / weights.sum()).astype(X.dtype)
+        scatter = (X * shares[:, None]).T @ X
     values, vectors = np.linalg.eigh(scatter)
     values, vectors = values[::-1], vectors[:, ::-1]
     strongest = np.argmax(np.abs(vectors), axis=0)
