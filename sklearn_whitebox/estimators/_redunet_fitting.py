@@ -349,12 +349,15 @@ def choose_sharpness(scores, weights, accuracy):
     Returns
     -------
     factor : float
-        Between 1e-6 and 1e6.
+        Between 1e-4 and 1e4.
     """
     shares = weights / weights.sum()
     # As many errors as samples could show at least.
     target = min(accuracy, 1 - 0.5 / (len(weights) + 1))
-    low, high = -6.0, 6.0
+    # Probabilities keep the order of the scores even where these mean nothing.
+    chance = 1 / scores.shape[1]
+    target = max(target, chance + 0.05 * (1 - chance))
+    low, high = -4.0, 4.0
     for _ in range(50):
         middle = (low + high) / 2
         confidence = softmax(10**middle * scores, axis=1).max(axis=1)

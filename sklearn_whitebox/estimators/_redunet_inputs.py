@@ -117,10 +117,11 @@ def fit_lift(lift, rows, weights, *, shape, n_channels, kernel_size, seed):
         sizes = kernel_size
         if isinstance(kernel_size, Integral):
             sizes = (kernel_size,) * (len(shape) - 1)
-        if len(sizes) != len(shape) - 1:
+        whole = all(isinstance(size, Integral) and size >= 1 for size in sizes)
+        if len(sizes) != len(shape) - 1 or not whole:
             raise ValueError(
-                f"kernel_size={kernel_size!r} must have {len(shape) - 1} entries for "
-                f"input_shape={shape}."
+                f"kernel_size={kernel_size!r} must be a positive integer or have "
+                f"{len(shape) - 1} entries for input_shape={shape}, all of them such."
             )
         filters = CircularLift(shape[0], n_channels, sizes, generator=generator)
         return {"weight": filters.weight.numpy()}

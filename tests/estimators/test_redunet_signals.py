@@ -157,9 +157,10 @@ def test_shapes_that_do_not_fit_are_refused(shape, match):
         ReduNetClassifier(input_shape=shape).fit(*signals(20, "mirror"))
 
 
-def test_filters_need_a_length_for_each_axis():
+@pytest.mark.parametrize("size", [(3, 3), (0,), (2.5,)])
+def test_filters_need_a_length_for_each_axis(size):
     net = ReduNetClassifier(
-        lift="random_relu", input_shape=(1, LENGTH), kernel_size=(3, 3)
+        lift="random_relu", input_shape=(1, LENGTH), kernel_size=size
     )
-    with pytest.raises(ValueError, match="must have 1 entries"):
+    with pytest.raises(ValueError, match=r"kernel_size=.* 1 entries"):
         net.fit(*signals(20, "mirror"))

@@ -170,6 +170,18 @@ def test_any_labels_come_back(names):
     assert set(predicted) <= set(names)
 
 
+@pytest.mark.parametrize("distortion", [1e-8, 0.1, 1e4])
+@pytest.mark.parametrize("shape", [(40, 5), (40, 60)])
+def test_labels_without_meaning_give_modest_probabilities(distortion, shape):
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal(shape).astype(np.float32), rng.integers(0, 3, 40)
+    net = ReduNetClassifier(10, distortion=distortion, lift=None).fit(X, y)
+    assert (np.diff(net.objective_curve_) > -1e-5).all()
+    P = net.predict_proba(X)
+    assert P.max(axis=1).mean() < 0.7
+    np.testing.assert_array_equal(net.predict(X), net.classes_[P.argmax(axis=1)])
+
+
 def test_one_class_is_refused():
     X = np.random.default_rng(0).standard_normal((10, 3))
     with pytest.raises(ValueError, match="y has 1 class; the rate reduction"):
