@@ -16,6 +16,8 @@ on labelled ones does.
 # probabilities come from coding lengths and are tempered by samples left out. Of the four scores below,
 # only *certainty* does without the labels of the rows that it judges: it is the mean negative entropy of
 # the predicted probabilities.
+import warnings
+
 import matplotlib.pyplot as plt
 import numpy as np
 from scipy.special import xlogy
@@ -49,6 +51,8 @@ def accuracy(pipeline, X, y):
     return pipeline.score(X, y)
 
 
+# Fewer dimensions than classes have a warning; the search shall find out by itself.
+warnings.filterwarnings("ignore", message="n_components=", category=UserWarning)
 scores = [own_score, share_of_attainable, certainty, accuracy]
 X, y = load_digits(return_X_y=True)
 X, X_test, y, y_test = train_test_split(
@@ -112,3 +116,9 @@ final = {name.split("__")[1]: value for name, value in search.best_params_.items
 print(
     f"{final}: accuracy {search.best_estimator_.score(X_test, y_test):.3f} on new rows"
 )
+
+# %%
+# The rate reduction itself grows with every dimension and with finer distortions, whether the classes
+# are told apart or not. Its share of the attainable is largest where little can be attained. How certain
+# a classifier with calibrated probabilities is about unlabelled rows ranks the settings nearly as their
+# accuracy does.

@@ -11,6 +11,7 @@ accuracy on unseen digits is drawn against the dimension, for
 # Fit all of them, from two dimensions up
 # ---------------------------------------
 import time
+import warnings
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -29,6 +30,8 @@ from sklearn_whitebox.functional import (
     rate_reduction,
 )
 
+# Fewer dimensions than classes have a warning, but here they are the question.
+warnings.filterwarnings("ignore", message="n_components=", category=UserWarning)
 X, y = load_digits(return_X_y=True)
 X, X_test, y, y_test = train_test_split(
     X, y, train_size=800, stratify=y, random_state=0
@@ -39,7 +42,10 @@ methods = {
     "PCA": lambda d: PCA(d, random_state=0),
     "LDA": lambda d: LinearDiscriminantAnalysis(n_components=d),
     "NCA": lambda d: NeighborhoodComponentsAnalysis(d, max_iter=30, random_state=0),
-    "RateReductionEmbedding": lambda d: RateReductionEmbedding(d, random_state=0),
+    # Pixels share a scale already.
+    "RateReductionEmbedding": lambda d: RateReductionEmbedding(
+        d, standardize=False, random_state=0
+    ),
 }
 dimensions = [2, 3, 5, 9, 16, 32, 64]
 used, accuracies, rates, seconds = {}, {}, {}, {}
@@ -81,3 +87,9 @@ plt.show()
 for name, values in accuracies.items():
     best = int(np.argmax(values))
     print(f"{name}: {values[best]:.3f} in {used[name][best]} dimensions")
+
+# %%
+# Around five dimensions the embedding keeps more of what tells digits apart than any of the others. Two
+# dimensions are too few to hold ten classes at right angles, and there neighbourhood components do
+# better. From sixteen on all are close, and plain principal components are as good for neighbours: the
+# digits are an easy set. What the embedding has more of in any dimension is room between the classes.
