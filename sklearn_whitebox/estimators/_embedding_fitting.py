@@ -10,33 +10,28 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
 from sklearn_whitebox._array import check_memory, resolve_device, to_tensor
-from sklearn_whitebox._progress import Progress, logger
+from sklearn_whitebox._progress import Progress
 from sklearn_whitebox._random import draw_seed
 from sklearn_whitebox._threads import torch_threads
+from sklearn_whitebox.estimators._embedding_description import describe
 from sklearn_whitebox.estimators._embedding_inputs import (
-    ViewMaker,
     fit_scaler,
     standardized,
 )
 from sklearn_whitebox.estimators._embedding_network import (
     make_network,
     network_work,
-    normalized,
     raw_features,
     with_sphere,
 )
+from sklearn_whitebox.estimators._embedding_views import make_views
 from sklearn_whitebox.estimators._network_state import arrays_of
-from sklearn_whitebox.functional import (
-    coding_rate,
-    max_feature_penalty,
-    optimal_rate_reduction,
-)
-from sklearn_whitebox.solvers._rate_blocks import ClassBlocks, RateObjective
+from sklearn_whitebox.functional import max_feature_penalty
+from sklearn_whitebox.solvers._rate_blocks import RateObjective
 from sklearn_whitebox.solvers._rate_reduction import (
     maximize_rate_reduction,
     maximize_view_reduction,
 )
-from sklearn_whitebox.solvers._rate_reduction_loss import rate_loss_and_gradient
 from sklearn_whitebox.solvers._train import TrainSettings
 
 # Without labels the views of a row must be pulled together against thousands of other
@@ -249,7 +244,7 @@ def train_embedding(estimator, rows):
         rows, standardize=estimator.standardize
     )
     inputs = standardized(rows.X, estimator.mean_, estimator.scale_)
-    if (rows.X == rows.X[0]).all():
+    if (rows.X[0] == rows.X).all():
         raise ValueError("X has constant features only; nothing can be embedded.")
     seed = draw_seed(estimator.random_state)
     generator = torch.Generator().manual_seed(seed)
@@ -273,20 +268,11 @@ def train_embedding(estimator, rows):
     )
     work = network_work(network, len(kept) * views, plan.n_components)
     device = resolve_device(estimator.device, work=work * plan.max_iter)
-    progress = Progress(estimator, plan.max_iter, rows.X, verbose=estimator.verbose)
     maximize = _solver(
         estimator, rows, inputs, (kept, held_out), device, generator, objective
     )
     module = with_sphere(estimator, network).to(device)
-    try:
-        with torch_threads(work / n_steps):
-            result = maximize(module, settings=settings, callback=progress)
-    except FloatingPointError as error:
-        raise ValueError(
-            f"Training diverged ({error}); lower learning_rate="
-            f"{estimator.learning_rate!r} or weight_decay={estimator.weight_decay!r}."
-        ) from error
-    progress.close()
+    result = _run(estimator, rows, maximize, module, settings, work / n_steps)
     estimator.weights_ = arrays_of(network.state_dict())
     estimator.loss_curve_ = result.loss_curve
     estimator.validation_curve_ = result.validation_curve
@@ -295,6 +281,23 @@ def train_embedding(estimator, rows):
     estimator.feature_penalty_ = penalty
     _store_scales(estimator, rows)
     describe(estimator, rows)
+
+
+def _run(estimator, rows, maximize, module, settings, work):
+    """Train, and say what to change where that fails."""
+    progress = Progress(
+        estimator, settings.max_epochs, rows.X, verbose=estimator.verbose
+    )
+    try:
+        with torch_threads(work):
+            result = maximize(module, settings=settings, callback=progress)
+    except FloatingPointError as error:
+        raise ValueError(
+            f"Training diverged ({error}); lower learning_rate="
+            f"{estimator.learning_rate!r} or weight_decay={estimator.weight_decay!r}."
+        ) from error
+    progress.close()
+    return result
 
 
 def _part(values, chosen):
@@ -350,50 +353,6 @@ def _solver(estimator, rows, inputs, parts, device, generator, objective):
     )
 
 
-def make_views(estimator, X, inputs, generator):
-    """Prepare the views of some rows.
-
-    Parameters
-    ----------
-    estimator : RateReductionEmbedding
-        Whose augmentation is asked, with a fitted scaler.
-    X : ndarray of shape (n_rows, n_features)
-        Rows.
-    inputs : Tensor of shape (n_rows, n_features)
-        The same, standardised.
-    generator : Generator
-        Source of the changes.
-
-    Returns
-    -------
-    views : ViewMaker
-        Maps row numbers to views.
-
-    Raises
-    ------
-    ValueError
-        If `input_shape` does not fit the rows.
-    """
-    shape = estimator.input_shape
-    if shape is not None:
-        shape = tuple(int(side) for side in shape)
-        if len(shape) not in (2, 3) or math.prod(shape) != X.shape[1]:
-            raise ValueError(
-                f"input_shape={estimator.input_shape!r} must be (H, W) or (C, H, W) "
-                f"with a product of n_features={X.shape[1]}."
-            )
-    return ViewMaker(
-        X,
-        inputs,
-        estimator.mean_,
-        estimator.scale_,
-        n_views=estimator.n_views,
-        augment=estimator.augment,
-        input_shape=shape,
-        generator=generator,
-    )
-
-
 def _store_scales(estimator, rows):
     """Scale that stands for that of the classes, and the typical length of a row."""
     Z = raw_features(estimator, rows.X).astype(np.float64)
@@ -418,100 +377,3 @@ def _store_scales(estimator, rows):
             UserWarning,
             stacklevel=5,
         )
-
-
-def describe(estimator, rows):
-    """Store the rates of the training features and the subspaces of the classes.
-
-    Parameters
-    ----------
-    estimator : RateReductionEmbedding
-        Trained.
-    rows : Rows
-        Training rows.
-    """
-    Z = normalized(estimator, raw_features(estimator, rows.X)).astype(np.float64)
-    known = rows.labels >= 0
-    Y = Z * np.sqrt(rows.mass)[:, None]
-    estimator.coding_rate_ = coding_rate(
-        Y * math.sqrt(len(Z) / rows.mass.sum()), distortion=estimator.distortion
-    )
-    estimator.classes_ = rows.classes
-    if len(rows.classes) == 0:
-        _describe_views(estimator, rows)
-        return
-    sizes = rows.class_sizes()
-    bases, spectra, rates = [], [], []
-    for k, size in enumerate(sizes):
-        _, s, Vt = np.linalg.svd(Y[known & (rows.labels == k)], full_matrices=False)
-        scale = estimator.n_components_ / (size * estimator.distortion)
-        rates.append(np.log1p(scale * s**2).sum() / 2)
-        bases.append(Vt)
-        spectra.append(s)
-    estimator.conditional_coding_rate_ = float(sizes @ rates / sizes.sum())
-    estimator.rate_reduction_ = (
-        estimator.coding_rate_ - estimator.conditional_coding_rate_
-    )
-    estimator.rate_reduction_bound_ = float(
-        optimal_rate_reduction(
-            sizes, estimator.n_components_, distortion=estimator.distortion
-        )
-        if estimator.normalize is not None
-        else np.inf
-    )
-    estimator.class_bases_, estimator.class_spectra_ = bases, spectra
-    estimator.class_sizes_ = sizes
-    estimator.class_angles_ = class_angles(bases, spectra)
-    if estimator.verbose:
-        logger.info(
-            "%s: rate reduction %.4g of at most %.4g nats",
-            type(estimator).__name__,
-            estimator.rate_reduction_,
-            estimator.rate_reduction_bound_,
-        )
-
-
-def _describe_views(estimator, rows):
-    """Rate the views of up to a thousand rows."""
-    n_rows = min(1000, len(rows.X))
-    inputs = standardized(rows.X[:n_rows], estimator.mean_, estimator.scale_)
-    generator = torch.Generator().manual_seed(0)
-    maker = make_views(estimator, rows.X[:n_rows], torch.from_numpy(inputs), generator)
-    views = maker(torch.arange(n_rows)).numpy()
-    X = views.astype(np.float64) * estimator.scale_ + estimator.mean_
-    Z = normalized(estimator, raw_features(estimator, X)).astype(np.float64)
-    blocks = ClassBlocks((estimator.n_views,) * n_rows)
-    objective = RateObjective(estimator.distortion)
-    loss, _ = rate_loss_and_gradient(torch.from_numpy(Z), blocks, objective)
-    estimator.rate_reduction_ = -float(loss)
-    estimator.conditional_coding_rate_ = (
-        coding_rate(Z, distortion=estimator.distortion) - estimator.rate_reduction_
-    )
-
-
-def class_angles(bases, spectra):
-    """Mean principal angles between the subspaces of classes.
-
-    Parameters
-    ----------
-    bases : list of ndarray of shape (rank, n_features)
-        Orthonormal directions of each class.
-    spectra : list of ndarray of shape (rank,)
-        Singular values.
-
-    Returns
-    -------
-    angles : ndarray of shape (n_classes, n_classes)
-        In degrees, of the directions that hold 95 % of the squared norm of a class;
-        zero on the diagonal.
-    """
-    kept = []
-    for V, s in zip(bases, spectra, strict=True):
-        share = np.cumsum(s**2) / max(float((s**2).sum()), 1e-300)
-        kept.append(V[: int(np.searchsorted(share, 0.95 - 1e-12)) + 1])
-    angles = np.zeros((len(kept), len(kept)))
-    for i, U in enumerate(kept):
-        for j in range(i):
-            cosines = np.linalg.svd(U @ kept[j].T, compute_uv=False).clip(0, 1)
-            angles[i, j] = angles[j, i] = np.degrees(np.arccos(cosines)).mean()
-    return angles

@@ -6,10 +6,9 @@ import torch
 from sklearn_whitebox._array import resolve_device, to_tensor
 from sklearn_whitebox._random import draw_seed
 from sklearn_whitebox._threads import torch_threads
+from sklearn_whitebox.estimators._embedding_description import describe
 from sklearn_whitebox.estimators._embedding_fitting import (
-    describe,
     make_objective,
-    make_views,
     resolve_plan,
 )
 from sklearn_whitebox.estimators._embedding_inputs import (
@@ -25,14 +24,11 @@ from sklearn_whitebox.estimators._embedding_network import (
     raw_features,
     with_sphere,
 )
+from sklearn_whitebox.estimators._embedding_views import make_views
 from sklearn_whitebox.estimators._network_state import arrays_of, load_arrays
+from sklearn_whitebox.solvers._rate_batches import sorted_blocks, stratified_batches
 from sklearn_whitebox.solvers._rate_blocks import ClassBlocks
-from sklearn_whitebox.solvers._rate_reduction import (
-    encode_rows,
-    scale_blocks,
-    sorted_blocks,
-    stratified_batches,
-)
+from sklearn_whitebox.solvers._rate_reduction import encode_rows, scale_blocks
 from sklearn_whitebox.solvers._rate_reduction_loss import rate_loss
 
 # Rows kept for replay, in all and of a class.

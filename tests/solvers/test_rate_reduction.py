@@ -9,12 +9,9 @@ from sklearn_whitebox.functional import (
     rate_reduction,
     rate_reduction_gradient,
 )
+from sklearn_whitebox.solvers._rate_batches import sorted_blocks, stratified_batches
 from sklearn_whitebox.solvers._rate_blocks import ClassBlocks, RateObjective
-from sklearn_whitebox.solvers._rate_reduction import (
-    scale_blocks,
-    sorted_blocks,
-    stratified_batches,
-)
+from sklearn_whitebox.solvers._rate_reduction import scale_blocks
 from sklearn_whitebox.solvers._rate_reduction_loss import (
     inverse_and_logdet,
     rate_loss,
