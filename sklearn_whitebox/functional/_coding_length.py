@@ -7,15 +7,6 @@ from torch import Tensor
 
 from sklearn_whitebox.functional._arrays import accepts_arrays
 from sklearn_whitebox.functional._linalg import logdet_identity_plus_gram
-from sklearn_whitebox.functional._optimal_rate import (
-    max_feature_penalty as max_feature_penalty,
-)
-from sklearn_whitebox.functional._optimal_rate import (
-    optimal_rank as optimal_rank,
-)
-from sklearn_whitebox.functional._optimal_rate import (
-    optimal_rate_reduction as optimal_rate_reduction,
-)
 from sklearn_whitebox.functional._rate import _check, _check_length
 
 

@@ -4,12 +4,11 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import load_iris
 from sklearn.exceptions import NotFittedError
 
-from sklearn_whitebox import RateReductionEmbedding
-from sklearn_whitebox.display import PrincipalAngleDisplay
-from sklearn_whitebox.display._class_spectra import ClassSpectraDisplay
-from sklearn_whitebox.display._feature_sphere import FeatureSphereDisplay
-from sklearn_whitebox.estimators._nearest_subspace_classifier import (
-    NearestSubspaceClassifier,
+from sklearn_whitebox import NearestSubspaceClassifier, RateReductionEmbedding
+from sklearn_whitebox.display import (
+    ClassSpectraDisplay,
+    FeatureSphereDisplay,
+    PrincipalAngleDisplay,
 )
 
 matplotlib = pytest.importorskip("matplotlib")
@@ -28,6 +27,8 @@ def axes():
 @pytest.fixture(scope="module")
 def flowers():
     X, y = load_iris(return_X_y=True)
+    X, first = np.unique(X, axis=0, return_index=True)
+    y = y[first]
     return X, np.array(["setosa", "versicolor", "virginica"])[y]
 
 

@@ -20,10 +20,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from sklearn_whitebox import NearestSubspaceClassifier
 from sklearn_whitebox.datasets import make_union_of_subspaces
-from sklearn_whitebox.estimators._nearest_subspace_classifier import (
-    NearestSubspaceClassifier,
-)
 
 FORMS = [
     {"criterion": criterion, "centered": centered}

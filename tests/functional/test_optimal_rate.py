@@ -11,13 +11,11 @@ from scipy.stats import ortho_group
 from sklearn_whitebox.functional import (
     max_feature_penalty,
     optimal_rank,
+    optimal_ranks,
     optimal_rate_reduction,
     project_sphere,
     rate_reduction,
     rate_reduction_gradient,
-)
-from sklearn_whitebox.functional._optimal_rate import (
-    optimal_ranks,
     regularized_singular_values,
 )
 
