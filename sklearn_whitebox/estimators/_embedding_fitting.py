@@ -34,10 +34,6 @@ from sklearn_whitebox.solvers._rate_reduction import (
 )
 from sklearn_whitebox.solvers._train import TrainSettings
 
-# Without labels the views of a row must be pulled together against thousands of other
-# rows; these are the factors of the published programs.
-_VIEW_SCALE, _VIEW_WEIGHT = 20.0, 0.05
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -135,7 +131,6 @@ def make_objective(estimator, sizes, n_components):
         If the penalty is not in its interval.
     """
     views = estimator.objective == "self_supervised"
-    scale, weight = (_VIEW_SCALE, _VIEW_WEIGHT) if views else (1.0, 1.0)
     penalty = 0.0
     if estimator.normalize is None:
         if views:
@@ -155,9 +150,8 @@ def make_objective(estimator, sizes, n_components):
                 f"{n_components} and distortion={estimator.distortion}; outside, a "
                 "class has no features but zero. 'auto' takes the middle."
             )
-    objective = RateObjective(
-        estimator.distortion, scale, weight, penalty * float(np.sum(sizes))
-    )
+    per_row = penalty * float(np.sum(sizes))
+    objective = RateObjective(estimator.distortion, feature_penalty=per_row)
     return objective, penalty
 
 
