@@ -21,6 +21,9 @@ from sklearn_whitebox.solvers._redunet_spectra import frequency_weights
 # Absolute steps beyond this, in units of 1 / α, overshoot.
 _LARGEST_STEP = 2.0
 
+# Distortions that are compared, for features of unit norm.
+_DISTORTIONS = (0.01, 0.03, 0.1, 0.3, 1.0)
+
 
 class ReduNetConstruction(ReduNetPrediction):
     """Fitted attributes from the parameters of the estimator that inherits this."""
@@ -34,12 +37,12 @@ class ReduNetConstruction(ReduNetPrediction):
             X, labels, classes, sample_weight, self.class_weight
         )
         with torch_threads(2.0 * X.size * min(X.shape)), serial_blas():
-            self._settle_lift(X, labels, counts, len(classes), seed)
+            accuracy = self._settle_lift(X, labels, counts, len(classes), seed)
         probe = fitting.lifted_features(
             X[:1], self.lift_, self.lift_arrays_, self._signal_shape
         )
         self._dtype = probe.dtype.name
-        self._row_shape, self._distortion = probe.shape[1:], float(self.distortion)
+        self._row_shape = probe.shape[1:]
         self._head_components = self.n_components
         self.classes_ = classes
         self._check_sizes(labels, probe)
@@ -66,7 +69,7 @@ class ReduNetConstruction(ReduNetPrediction):
         self._store(layers, moments)
         self.statistics_ = {k: np.array(v) for k, v in result.statistics.items()}
         self.objective_curve_ = self.statistics_["rate_reduction"]
-        self._set_sharpness(X, labels, counts)
+        self._set_sharpness(X, labels, counts, accuracy)
         progress.close()
         return self
 
@@ -80,7 +83,7 @@ class ReduNetConstruction(ReduNetPrediction):
             weights,
             n_classes=len(self.classes_),
             shape=self._lifted_shape(),
-            distortion=self._distortion,
+            distortion=self.distortion_,
             n_passes=self.finetune,
             seed=seed,
             device=resolve_device(self.device, work=work * self.finetune),
@@ -97,22 +100,27 @@ class ReduNetConstruction(ReduNetPrediction):
         else:
             shape = inputs.signal_shape(self.input_shape, X.shape[1])
             candidates = self._candidates(X, weights, shape, seed)
-        best, accuracy = fitting.choose_lift(
+        automatic = self.distortion == "auto"
+        distortions = _DISTORTIONS if automatic else (float(self.distortion),)
+        best, finest, accuracy = fitting.choose_inputs(
             candidates,
             X,
             labels,
             weights,
             shape=shape,
             n_classes=n_classes,
-            distortion=self.distortion,
+            distortions=distortions,
         )
         self.lift_, self.lift_arrays_ = candidates[best]
+        self.distortion_ = distortions[finest]
         self._signal_shape = shape
         names = [
             lift if isinstance(lift, str) else type(lift).__name__
             for lift, _ in candidates
         ]
-        self.lift_accuracy_ = dict(zip(names, accuracy, strict=True))
+        reached = accuracy.max(axis=1).tolist()
+        self.lift_accuracy_ = dict(zip(names, reached, strict=True))
+        return float(accuracy[best, finest])
 
     def _candidates(self, X, weights, shape, seed):
         n_channels = self.n_channels
@@ -142,7 +150,7 @@ class ReduNetConstruction(ReduNetPrediction):
             dense=self.compress_layers is None or self.finetune > 0,
             in_memory=self.chunk_size is None,
         )
-        step = self.step_size * self._row_shape[1] / (len(labels) * self.distortion)
+        step = self.step_size * self._row_shape[1] / (len(labels) * self.distortion_)
         if self.step_mode == "absolute" and step > _LARGEST_STEP:
             warnings.warn(
                 f"step_size={self.step_size} is {step:.3g} in units of 1 / α; layers "
@@ -154,7 +162,7 @@ class ReduNetConstruction(ReduNetPrediction):
 
     def _settings(self, growing):
         return {
-            "distortion": self.distortion,
+            "distortion": self.distortion_,
             "n_layers": self.n_layers,
             "step_size": self.step_size,
             "step_mode": self.step_mode,
@@ -181,7 +189,7 @@ class ReduNetConstruction(ReduNetPrediction):
                 labels,
                 weights,
                 forget=self.forget,
-                distortion=self._distortion,
+                distortion=self.distortion_,
                 automatic=self.membership_temperature == "auto",
                 step_mode=self.step_mode,
                 rank=self.compress_layers,
@@ -198,7 +206,7 @@ class ReduNetConstruction(ReduNetPrediction):
             spectra = class_spectra(moments)
             rates = final_rates(
                 moments,
-                distortion=self._distortion,
+                distortion=self.distortion_,
                 frequency_weights=frequency_weights(self._lifted_shape()),
                 dtype=self._dtype,
             )
@@ -210,11 +218,9 @@ class ReduNetConstruction(ReduNetPrediction):
         self.coding_rate_, self.conditional_coding_rate_ = rates
         self.rate_reduction_ = self.coding_rate_ - self.conditional_coding_rate_
 
-    def _set_sharpness(self, X, labels, counts):
+    def _set_sharpness(self, X, labels, counts, accuracy):
         some = slice(inputs.sample_size(math.prod(self._row_shape)))
         V = self._propagate(self._layers(), X[some])
-        kind = self.lift_ if isinstance(self.lift_, str) else type(self.lift_).__name__
-        accuracy = self.lift_accuracy_[kind]
         scores = self._score_features(V, self._spectra())
         self.sharpness_ = fitting.choose_sharpness(scores, counts[some], accuracy)
         self._log_factors = np.zeros(len(self.classes_))

@@ -154,8 +154,11 @@ def lifted_features(X, lift, arrays, shape):
     return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
 
 
-def choose_lift(candidates, X, labels, weights, *, shape, n_classes, distortion):
-    """Take the lift after which classes are coded best, by rows left out.
+def choose_inputs(candidates, X, labels, weights, *, shape, n_classes, distortions):
+    """Choose lift and distortion by how well classes are coded, by rows left out.
+
+    Of all that are within a standard error of the best, the first lift is taken, and
+    for it the largest distortion, which keeps the least of the noise.
 
     Parameters
     ----------
@@ -171,33 +174,32 @@ def choose_lift(candidates, X, labels, weights, *, shape, n_classes, distortion)
         Shape of signals that enter the lift.
     n_classes : int
         Number of classes.
-    distortion : float
-        Allowed mean squared error per sample.
+    distortions : sequence of float
+        Allowed mean squared errors per sample, rising.
 
     Returns
     -------
-    best : int
-        Number of the first that is within a standard error of the most accurate.
-    accuracy : list of float
-        Share of rows classified rightly for each.
+    lift, distortion : int
+        Numbers of those chosen.
+    accuracy : ndarray of shape (n_lifts, n_distortions)
+        Share of rows classified rightly.
     """
-    accuracy = []
-    for lift, arrays in candidates:
+    accuracy = np.empty((len(candidates), len(distortions)))
+    for row, (lift, arrays) in zip(accuracy, candidates, strict=True):
         width = apply_lift(lift, arrays, X[:1], shape).shape[1]
         some = slice(sample_size(width))
-        accuracy.append(
-            left_out_accuracy(
-                lifted_features(X[some], lift, arrays, shape),
-                labels[some],
-                weights[some],
-                n_classes=n_classes,
-                distortion=distortion,
-                shares=frequency_weights(lifted_shape(lift, arrays, shape)),
-            )
+        row[:] = left_out_accuracy(
+            lifted_features(X[some], lift, arrays, shape),
+            labels[some],
+            weights[some],
+            n_classes=n_classes,
+            distortions=distortions,
+            shares=frequency_weights(lifted_shape(lift, arrays, shape)),
         )
-    best, n_rows = max(accuracy), min(weights.sum(), len(X))
-    slack = np.sqrt(best * (1 - best) / n_rows)
-    return int(np.argmax(np.array(accuracy) >= best - slack)), accuracy
+    best, n_rows = accuracy.max(), min(weights.sum(), len(X))
+    good = accuracy >= best - np.sqrt(best * (1 - best) / n_rows)
+    first = int(good.any(axis=1).argmax())
+    return first, int(np.flatnonzero(good[first])[-1]), accuracy
 
 
 def work_per_row(row_shape, n_classes):

@@ -11,7 +11,11 @@ from sklearn.utils.validation import check_array
 from sklearn_whitebox._array import as_numpy, to_tensor
 from sklearn_whitebox._threads import torch_threads
 from sklearn_whitebox.modules._lifting import CircularLift, RandomLift
-from sklearn_whitebox.solvers._frequency_coding import FrequencyCoder, class_spectra
+from sklearn_whitebox.solvers._frequency_coding import (
+    FrequencyCoder,
+    class_spectra,
+    scores_left_out,
+)
 from sklearn_whitebox.solvers._redunet_forward import normalize_signals
 from sklearn_whitebox.solvers._redunet_moments import ClassMoments
 from sklearn_whitebox.solvers._redunet_spectra import (
@@ -292,7 +296,7 @@ def sample_size(n_numbers):
     return int(min(_MOST_ROWS, max(200, _MOST_NUMBERS // max(n_numbers, 1))))
 
 
-def left_out_accuracy(V, labels, weights, *, n_classes, distortion, shares):
+def left_out_accuracy(V, labels, weights, *, n_classes, distortions, shares):
     """Share of rows that classes without the row itself code in the fewest nats.
 
     Parameters
@@ -305,21 +309,22 @@ def left_out_accuracy(V, labels, weights, *, n_classes, distortion, shares):
         How many times each row counts.
     n_classes : int
         Number of classes.
-    distortion : float
-        Allowed mean squared error per sample.
+    distortions : sequence of float
+        Allowed mean squared errors per sample.
     shares : ndarray of shape (n_frequencies,)
         How often each frequency counts.
 
     Returns
     -------
-    accuracy : float
+    accuracy : ndarray of shape (n_distortions,)
         Weighted.
     """
-    moments = ClassMoments(n_classes, *V.shape[1:], bound=V.shape[2] / distortion)
+    moments = ClassMoments(n_classes, *V.shape[1:], bound=math.inf)
     moments.add(torch.from_numpy(V), labels, weights)
-    coder = FrequencyCoder(
-        class_spectra(moments), distortion=distortion, frequency_weights=shares
-    )
-    scores = coder.scores_left_out(V, labels, weights)
-    right = scores.argmax(axis=1) == labels
-    return float(right @ weights / weights.sum())
+    spectra = class_spectra(moments)
+    coders = [
+        FrequencyCoder(spectra, distortion=distortion, frequency_weights=shares)
+        for distortion in distortions
+    ]
+    scores = scores_left_out(V, labels, weights, coders)
+    return (scores.argmax(axis=2) == labels) @ weights / weights.sum()

@@ -170,7 +170,7 @@ class ReduNetPrediction(
                 self._lifted(rows),
                 labels,
                 len(self.classes_),
-                distortion=self._distortion,
+                distortion=self.distortion_,
                 frequency_weights=frequency_weights(self._lifted_shape()),
             )
 
@@ -230,7 +230,7 @@ class ReduNetPrediction(
             return class_scores(
                 V,
                 spectra,
-                distortion=self._distortion,
+                distortion=self.distortion_,
                 shares=frequency_weights(self._lifted_shape()),
                 n_components=self._head_components,
             )

@@ -143,35 +143,8 @@ class FrequencyCoder:
             Negative incremental coding lengths, labels included; -inf for classes
             without rows.
         """
-        columns = [self._increments(V, s) for s in self.spectra]
+        columns = [self.increments(s, *s.coordinates(V)) for s in self.spectra]
         return self.log_shares - np.stack(columns, axis=1)
-
-    def scores_left_out(self, V: Array, labels: Array, weights: Array) -> Array:
-        """Score classes of the very samples they consist of, as if these were new.
-
-        Parameters
-        ----------
-        V : ndarray of shape (n_samples, n_frequencies, n_channels)
-            Features that are part of the classes.
-        labels : ndarray of shape (n_samples,)
-            Class of each.
-        weights : ndarray of shape (n_samples,)
-            How many times each is in its class; at most one of them is left out.
-
-        Returns
-        -------
-        scores : ndarray of shape (n_samples, n_classes)
-            As from :meth:`scores`.
-        """
-        scores = self.scores(V)
-        for k, spectrum in enumerate(self.spectra):
-            own = np.flatnonzero(labels == k)
-            if len(own):
-                amounts = np.minimum(weights[own], 1.0)
-                scores[own, k] = self.log_shares[k] - self._decrements(
-                    V[own], spectrum, amounts
-                )
-        return scores
 
     def _scale(self, spectrum: ClassSpectrum, count: Any) -> Any:
         return spectrum.basis.shape[2] / (count * self.distortion)
@@ -180,12 +153,27 @@ class FrequencyCoder:
         """Return twice the rate of the class as it is."""
         return float(self.weights @ np.log1p(scale * spectrum.values).sum(axis=1))
 
-    def _increments(self, V: Array, spectrum: ClassSpectrum) -> Array:
+    def increments(
+        self, spectrum: ClassSpectrum, along: Array, outside: Array
+    ) -> Array:
+        """Measure by how much each sample, added alone, lengthens a class.
+
+        Parameters
+        ----------
+        spectrum : ClassSpectrum
+            The class.
+        along, outside : ndarray
+            What its ``coordinates`` returned.
+
+        Returns
+        -------
+        lengths : ndarray of shape (n_samples,)
+            In nats; zero for classes without rows.
+        """
         before = spectrum.count
         if not before > 0:
-            return np.zeros(len(V))
+            return np.zeros(outside.shape[1])
         scale = self._scale(spectrum, before + 1)
-        along, outside = spectrum.coordinates(V)
         damping = 1 / (1 + scale * spectrum.values)
         whitened = outside + np.einsum("fnr,fr->fn", along, damping)
         added = self._rate(spectrum, scale) + self.weights @ np.log1p(scale * whitened)
@@ -193,12 +181,29 @@ class FrequencyCoder:
         result: Array = ((before + 1) * added - length) / 2
         return result
 
-    def _decrements(self, V: Array, spectrum: ClassSpectrum, amounts: Array) -> Array:
+    def decrements(
+        self, spectrum: ClassSpectrum, along: Array, outside: Array, amounts: Array
+    ) -> Array:
+        """Measure by how much taking out each sample shortens its class.
+
+        Parameters
+        ----------
+        spectrum : ClassSpectrum
+            The class.
+        along, outside : ndarray
+            What its ``coordinates`` returned.
+        amounts : ndarray of shape (n_samples,)
+            Weight taken out, at most that of the sample in the class.
+
+        Returns
+        -------
+        lengths : ndarray of shape (n_samples,)
+            In nats.
+        """
         length = spectrum.count * self._rate(
             spectrum, self._scale(spectrum, spectrum.count)
         )
-        along, outside = spectrum.coordinates(V)
-        lengths = np.full(len(V), length / 2)
+        lengths = np.full(outside.shape[1], length / 2)
         left = spectrum.count - amounts
         some = np.flatnonzero(left > 1e-9 * spectrum.count)
         for value in np.unique(left[some]):
@@ -211,6 +216,46 @@ class FrequencyCoder:
             rate = np.maximum(rate + self._rate(spectrum, scale), 0)
             lengths[rows] -= value * rate / 2
         return lengths
+
+
+def scores_left_out(
+    V: Array,
+    labels: Array,
+    weights: Array,
+    coders: Sequence[FrequencyCoder],
+) -> Array:
+    """Score classes of the very samples they consist of, as if these were new.
+
+    Parameters
+    ----------
+    V : ndarray of shape (n_samples, n_frequencies, n_channels)
+        Features that are part of the classes.
+    labels : ndarray of shape (n_samples,)
+        Class of each.
+    weights : ndarray of shape (n_samples,)
+        How many times each is in its class; at most one of them is left out.
+    coders : sequence of FrequencyCoder
+        Coders of the same classes, say of several distortions.
+
+    Returns
+    -------
+    scores : ndarray of shape (n_coders, n_samples, n_classes)
+        As from ``scores`` of each coder.
+    """
+    spectra = coders[0].spectra
+    scores = np.empty((len(coders), len(V), len(spectra)))
+    for k, spectrum in enumerate(spectra):
+        along, outside = spectrum.coordinates(V)
+        own = np.flatnonzero(labels == k)
+        amounts = np.minimum(weights[own], 1.0)
+        parts = along[:, own], outside[:, own]
+        for t, coder in enumerate(coders):
+            share = coder.log_shares[k]
+            scores[t, :, k] = share - coder.increments(spectrum, along, outside)
+            if len(own):
+                lengths = coder.decrements(spectrum, *parts, amounts)
+                scores[t, own, k] = share - lengths
+    return scores
 
 
 def subspace_scores(

@@ -23,7 +23,9 @@ from sklearn_whitebox.solvers._redunet_layers import ReduNetLayer
 
 INSTANCES = [
     ReduNetClassifier(),
-    ReduNetClassifier(3, lift="bias", n_components=2, balance_membership=False),
+    ReduNetClassifier(
+        3, distortion=0.1, lift="bias", n_components=2, balance_membership=False
+    ),
     ReduNetClassifier(3, lift="bias", chunk_size=7, compress_layers=1, class_weight={}),
     ReduNetClassifier(
         3, lift="random_relu", n_channels=8, compress_layers=None, forget=0.1
@@ -164,6 +166,21 @@ def test_automatic_lift_takes_the_best_on_samples_left_out(wine, fitted):
     assert accuracy["bias"] > accuracy["none"] + 0.1
 
 
+def test_automatic_distortion_is_as_good_as_the_best_by_a_standard_error(wine):
+    X, _, y, _ = wine
+    net = ReduNetClassifier(1, lift="bias").fit(X, y)
+    distortions = (0.01, 0.03, 0.1, 0.3, 1.0)
+    reached = [
+        clone(net).set_params(distortion=d).fit(X, y).lift_accuracy_["bias"]
+        for d in distortions
+    ]
+    best = max(reached)
+    assert net.lift_accuracy_["bias"] == best
+    slack = np.sqrt(best * (1 - best) / len(X))
+    good = [d for d, a in zip(distortions, reached, strict=True) if a >= best - slack]
+    assert net.distortion_ == max(good)
+
+
 def test_many_features_need_the_relative_step():
     X, y = subspaces(20, 400, noise=0.5)
     X_test, y_test = subspaces(50, 400, noise=0.5, seed=1)
@@ -193,7 +210,8 @@ def test_labels_as_memberships_separate_training_samples_only():
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((60, 40)), rng.integers(0, 2, 60)
     X_test, y_test = rng.standard_normal((300, 40)), rng.integers(0, 2, 300)
-    net = ReduNetClassifier(50, lift=None, membership="labels").fit(X, y)
+    net = ReduNetClassifier(50, distortion=0.1, lift=None, membership="labels")
+    net.fit(X, y)
     # New samples do not follow, nor do training samples sent through the network.
     assert net.objective_curve_[-1] > net.objective_curve_[0] + 5
     assert net.score(X_test, y_test) < 0.65
@@ -224,7 +242,7 @@ def test_order_and_copies_of_samples_change_nothing(wine, fitted):
 
 def test_class_weights_are_weights_of_samples(wine, fitted):
     X, X_test, y, _ = wine
-    net = clone(fitted).set_params(lift=None)
+    net = clone(fitted).set_params(lift=None, distortion=0.1)
     by_class = clone(net).set_params(class_weight={0: 3, 1: 1, 2: 2}).fit(X, y)
     by_sample = net.fit(X, y, sample_weight=np.array([3, 1, 2])[y])
     np.testing.assert_allclose(
@@ -237,7 +255,7 @@ def test_class_weights_are_weights_of_samples(wine, fitted):
 @pytest.mark.parametrize("options", [{}, {"n_components": 3}])
 def test_probabilities_are_as_confident_as_samples_left_out_allow(wine, options):
     X, X_test, y, y_test = wine
-    net = ReduNetClassifier(20, lift="bias", **options).fit(X, y)
+    net = ReduNetClassifier(20, distortion=0.1, lift="bias", **options).fit(X, y)
     P = net.predict_proba(X_test)
     np.testing.assert_allclose(P.sum(axis=1), 1)
     np.testing.assert_array_equal(net.classes_[P.argmax(axis=1)], net.predict(X_test))
