@@ -84,7 +84,7 @@ for name, statistics in {"training": seen, "held out": held_out}.items():
     )
     axes[0].plot(statistics["rate_reduction"], color=color, label=f"reduction, {name}")
 axes[0].set(xlabel="layer", ylabel="nats per sample", title="rates")
-axes[0].set_ylim(0, 105)
+axes[0].set_ylim(0, 68)
 axes[0].legend(fontsize=8, ncols=2, loc="upper left")
 for name, values in scores.items():
     axes[1].plot([0, *depths], values, "o-", label=name)

@@ -9,7 +9,7 @@ from scipy.ndimage import map_coordinates
 from sklearn.datasets import load_digits
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from sklearn_whitebox.estimators._polar_transformer import PolarTransformer
+from sklearn_whitebox import PolarTransformer
 
 
 @parametrize_with_checks(

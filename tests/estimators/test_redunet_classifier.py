@@ -14,12 +14,9 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import PolynomialFeatures
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from sklearn_whitebox.estimators._nearest_subspace_classifier import (
-    NearestSubspaceClassifier,
-)
-from sklearn_whitebox.estimators._redunet_classifier import ReduNetClassifier
+from sklearn_whitebox import NearestSubspaceClassifier, ReduNetClassifier
 from sklearn_whitebox.functional import rate_reduction
-from sklearn_whitebox.solvers._redunet_layers import ReduNetLayer
+from sklearn_whitebox.solvers import ReduNetLayer
 
 INSTANCES = [
     ReduNetClassifier(),

@@ -6,8 +6,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 
-from sklearn_whitebox.estimators._polar_transformer import PolarTransformer
-from sklearn_whitebox.estimators._redunet_classifier import ReduNetClassifier
+from sklearn_whitebox import PolarTransformer, ReduNetClassifier
 
 LENGTH = 24
 

@@ -7,7 +7,7 @@ from sklearn.base import clone
 from sklearn.datasets import load_wine
 from sklearn.model_selection import train_test_split
 
-from sklearn_whitebox.estimators._redunet_classifier import ReduNetClassifier
+from sklearn_whitebox import ReduNetClassifier
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from sklearn_whitebox.modules._lifting import CircularLift, RandomLift
+from sklearn_whitebox.modules import CircularLift, RandomLift
 
 
 def generator():
