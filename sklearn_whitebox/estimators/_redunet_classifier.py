@@ -173,8 +173,8 @@ class ReduNetClassifier(ReduNetConstruction, WhiteboxEstimator):
     >>> net = ReduNetClassifier(20, random_state=0).fit(X[::2], y[::2])
     >>> bool(net.score(X[1::2], y[1::2]) > 0.9)
     True
-    >>> net.transform(X).shape[0], bool(net.objective_curve_[-1] > 1)
-    (150, True)
+    >>> bool(net.objective_curve_[-1] > net.objective_curve_[0])
+    True
     """
 
     _parameter_constraints: dict = {  # noqa: RUF012
