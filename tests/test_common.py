@@ -55,13 +55,24 @@ INSTANCES = [
     ),
     NearestSubspaceClassifier(),
     NearestSubspaceClassifier(2, centered=True),
+    NearestSubspaceClassifier(1, criterion="residual"),
     PolarTransformer(),
     RateReductionClusterer(random_state=0),
     RateReductionClusterer(init="random", max_iter=5, n_components=8),
     RateReductionClusterer("auto", max_iter=2, hidden_layer_sizes=()),
-    RateReductionEmbedding(),
-    RateReductionEmbedding(max_iter=2, hidden_layer_sizes=(4,)),
+    RateReductionEmbedding(max_iter=20),
+    RateReductionEmbedding(max_iter=2, hidden_layer_sizes=(16,)),
     RateReductionEmbedding(encoder="linear", max_iter=2, batch_size=None),
+    RateReductionEmbedding(
+        objective="semi_supervised", max_iter=2, hidden_layer_sizes=(16,)
+    ),
+    RateReductionEmbedding(
+        objective="self_supervised", max_iter=2, n_views=2, hidden_layer_sizes=(16,)
+    ),
+    RateReductionEmbedding(encoder="linear", normalize="frobenius", max_iter=2),
+    RateReductionEmbedding(
+        normalize=None, max_iter=2, hidden_layer_sizes=(16,), class_weight="balanced"
+    ),
     ReduNetClassifier(n_layers=5),
     ReduNetClassifier(n_layers=3, lift="random_relu", compress_layers=None),
     SparseAutoencoder(max_iter=20),
@@ -95,6 +106,8 @@ def test_every_public_estimator_is_checked():
 # The checks' data have no clusters to be counted, few distinct samples or an offset.
 @pytest.mark.filterwarnings("ignore:The coding length is shortest:UserWarning")
 @pytest.mark.filterwarnings("ignore:The median cosine:UserWarning")
+@pytest.mark.filterwarnings("ignore:n_components=. is fewer:UserWarning")
+@pytest.mark.filterwarnings("ignore:Classes .* single distinct row:UserWarning")
 @pytest.mark.filterwarnings(
     "ignore:Only . of n_clusters:sklearn.exceptions.ConvergenceWarning"
 )
@@ -104,7 +117,9 @@ def test_follows_the_contract_of_scikit_learn(estimator, check):
 
 
 @pytest.mark.slow
-@parametrize_with_checks([CRATEClassifier()])
+@pytest.mark.filterwarnings("ignore:n_components=. is fewer:UserWarning")
+@pytest.mark.filterwarnings("ignore:Classes .* single distinct row:UserWarning")
+@parametrize_with_checks([CRATEClassifier(), RateReductionEmbedding()])
 def test_defaults_follow_the_contract_of_scikit_learn(estimator, check):
     check(estimator)
 

@@ -26,6 +26,7 @@ class TorchDRUmap(TransformerMixin, BaseEstimator):
         self.random_state = random_state
 
     def fit(self, X, y=None):
+        """Embed the rows, and remember them."""
         import torchdr
 
         self.rows_ = X
@@ -41,6 +42,7 @@ class TorchDRUmap(TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, X):
+        """Place new rows among the old ones."""
         if X is self.rows_:
             return self.embedding_
         return self.model_.transform(X, X_train=self.rows_)

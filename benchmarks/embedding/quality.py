@@ -1,6 +1,6 @@
-"""Which embedding lets simple classifiers tell unseen rows best?
+"""Rate embeddings by what simple classifiers make of unseen rows.
 
-Kept in order: all methods see the same scaled rows of the same splits, at their
+All methods see the same scaled rows of the same splits, at their
 defaults, and again with settings chosen by three-fold cross-validation of nearest
 neighbours inside the training rows (small sets only: every method the same number of
 candidates).

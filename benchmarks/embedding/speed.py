@@ -13,8 +13,8 @@ from sklearn.datasets import make_classification
 from sklearn.decomposition import PCA
 from sklearn.neighbors import NeighborhoodComponentsAnalysis
 
-from sklearn_whitebox import ReduNetClassifier, RateReductionEmbedding
-from sklearn_whitebox.solvers import RateReductionLoss
+from sklearn_whitebox import RateReductionEmbedding, ReduNetClassifier
+from sklearn_whitebox.solvers import ClassBlocks, RateObjective, rate_loss
 
 
 def run(quick, data_dir):
@@ -104,19 +104,18 @@ def _step(rounds, n_samples=1000, n_features=128, n_classes=10):
     generator = torch.Generator().manual_seed(0)
     Z = torch.randn(n_samples, n_features, generator=generator)
     Z = torch.nn.functional.normalize(Z, dim=1).requires_grad_()
-    labels = torch.arange(n_samples) % n_classes
-    groups = [torch.nonzero(labels == k).squeeze(1) for k in range(n_classes)]
-    side = [min(len(rows), n_features) for rows in groups]
+    blocks = ClassBlocks((n_samples // n_classes,) * n_classes)
     # Gram matrices (symmetric, counted in full), factors, inverses and gradients.
     work = 4 * n_samples * n_features**2 + n_features**3
-    for rows, m in zip(groups, side, strict=True):
-        work += 4 * len(rows) * n_features * m + m**3
+    for count in blocks.counts:
+        side = min(count, n_features)
+        work += 4 * count * n_features * side + side**3
     A = torch.randn(1024, 1024, generator=generator)
     ours, products = [], []
     for _ in range(rounds):
         start = time.process_time()
         Z.grad = None
-        RateReductionLoss.apply(Z, groups, 0.5).backward()
+        rate_loss(Z, blocks, RateObjective(0.5)).backward()
         ours.append(time.process_time() - start)
         start = time.process_time()
         A @ A

@@ -166,8 +166,9 @@ def fit_scaler(rows, *, standardize):
     ----------
     rows : Rows
         Training rows.
-    standardize : bool
-        Whether to scale at all.
+    standardize : bool or "auto"
+        Whether to scale at all; ``"auto"`` gives columns of comparable ranges one
+        common scale.
 
     Returns
     -------
@@ -185,7 +186,23 @@ def fit_scaler(rows, *, standardize):
     else:
         mean = np.average(X.astype(np.float64), axis=0, weights=weights)
         deviation = np.sqrt(np.average((X - mean) ** 2, axis=0, weights=weights))
-    return mean, np.where(is_constant(mean, deviation, X.dtype), 1, deviation)
+    constant = is_constant(mean, deviation, X.dtype)
+    if standardize == "auto" and _share_unit(X[:, ~constant]):
+        deviation = np.full_like(mean, np.sqrt(np.mean(deviation[~constant] ** 2)))
+        return mean, deviation
+    return mean, np.where(constant, 1, deviation)
+
+
+def _share_unit(X):
+    """Tell whether the columns look like grey values: one unit for all.
+
+    Scaling such columns to unit variance would blow up those that hardly vary.
+    """
+    if X.shape[1] < 2:
+        return False
+    ranges = np.ptp(X.astype(np.float64), axis=0)
+    typical = np.median(ranges)
+    return np.quantile(ranges, 0.75) <= 2 * typical and ranges.max() <= 4 * typical
 
 
 def is_constant(mean, deviation, dtype):

@@ -40,8 +40,14 @@ def make_views(estimator, X, inputs, generator):
     Raises
     ------
     ValueError
-        If `input_shape` does not fit the rows.
+        If `input_shape` does not fit the rows, or there are no views without
+        augmentation.
     """
+    if estimator.augment is None:
+        raise ValueError(
+            "augment=None leaves objective='self_supervised' nothing to learn from; "
+            "use 'auto' or a callable."
+        )
     shape = estimator.input_shape
     if shape is not None:
         shape = tuple(int(side) for side in shape)
@@ -56,7 +62,7 @@ def make_views(estimator, X, inputs, generator):
         estimator.mean_,
         estimator.scale_,
         n_views=estimator.n_views,
-        augment=estimator.augment,
+        augment=estimator.augment if callable(estimator.augment) else None,
         input_shape=shape,
         generator=generator,
     )
@@ -123,9 +129,28 @@ class ViewMaker:
         )
         return views.flatten(0, 1)
 
+    def altered(self, rows):
+        """Let the user's callable alter rows of a batch.
+
+        Parameters
+        ----------
+        rows : Tensor of shape (n_rows,)
+            Row numbers.
+
+        Returns
+        -------
+        inputs : Tensor of shape (n_rows, n_features)
+            Altered rows, standardised.
+        """
+        return self._ask(rows.numpy())
+
     def _jitter(self, rows):
-        noise = torch.randn(rows.shape, generator=self.generator).to(rows.device)
-        kept = torch.rand(rows.shape, generator=self.generator).to(rows.device)
+        noise = torch.randn(
+            rows.shape, generator=self.generator, dtype=torch.float32
+        ).to(rows.device)
+        kept = torch.rand(rows.shape, generator=self.generator, dtype=torch.float32).to(
+            rows.device
+        )
         noisy = rows + _NOISE * self.deviation * noise
         return torch.where(kept < _DROPPED, self.centre, noisy)
 
@@ -163,11 +188,11 @@ def shift_and_crop(rows, input_shape, generator):
     """
     shape = (1, *input_shape) if len(input_shape) == 2 else tuple(input_shape)
     images = rows.view(len(rows), *shape)
-    draws = torch.rand(len(rows), 3, generator=generator)
+    draws = torch.rand(len(rows), 3, generator=generator, dtype=torch.float32)
     size = 1 - _CROP * draws[:, 0]
     # In coordinates from -1 to 1, in which a side is 2 long.
     shifts = 2 * _SHIFT * (2 * draws[:, 1:] - 1)
-    affine = torch.zeros(len(rows), 2, 3)
+    affine = torch.zeros(len(rows), 2, 3, dtype=torch.float32)
     affine[:, 0, 0] = affine[:, 1, 1] = size
     affine[:, :, 2] = shifts
     grid = torch.nn.functional.affine_grid(

@@ -53,8 +53,8 @@ class RateReductionEmbedding(
     Parameters
     ----------
     n_components : int, default=None
-        Dimension d of the features. None means
-        ``min(128, max(2 * n_classes, n_features))``. With fewer dimensions than classes
+        Dimension d of the features. None means ``max(2 * n_classes,
+        min(n_features, 32))``, at most 128. With fewer dimensions than classes
         orthogonal classes are impossible.
     encoder : {"mlp", "linear"} or callable, default="mlp"
         Network before the sphere. ``"linear"`` starts from whitened principal
@@ -63,9 +63,10 @@ class RateReductionEmbedding(
         (n, n_features) to (n, n_components) in float32; it must build the same
         architecture whenever it is called, and be importable for pickling. Its initial
         weights are its own affair.
-    hidden_layer_sizes : sequence of int, default=(256,)
+    hidden_layer_sizes : sequence of int or "auto", default="auto"
         Widths of the hidden layers of ``encoder="mlp"``, each with batch normalisation
-        and ReLU.
+        and ReLU. ``"auto"`` is ``(256, 256)``, and ``(1024, 512)`` for more than 20,000
+        rows.
     normalize : {"sphere", "frobenius"} or None, default="sphere"
         Every row of features to unit norm, or every class to a mean squared norm of
         one in training and all rows by one stored factor in `transform`. None leaves
@@ -78,11 +79,17 @@ class RateReductionEmbedding(
         Where classes come from. With ``"semi_supervised"`` a label of -1 (or the string
         "-1") says that a row has none; such rows spread the features of all. With
         ``"self_supervised"`` the views of a row are a class and `y` is ignored.
-    augment : callable, default=None
-        Makes views for ``objective="self_supervised"``: gets rows as they were passed
-        to `fit` and a :class:`numpy.random.Generator`, returns as many changed rows.
-        None adds noise of a tenth of the deviation of each column and replaces a tenth
-        of the entries by the mean; with `input_shape` it shifts and crops images.
+    augment : {"auto"} or callable or None, default="auto"
+        How training rows are altered anew in every batch. With labels, ``"auto"``
+        moves a row towards another one of its class, at most half of the way and less
+        the more rows there are than 1,000, and adds noise of a tenth of the deviation.
+        Beyond 20,000 rows whose columns share a scale, such as pixels, the noise is
+        0.3 and a fifth of the entries is replaced by the mean. A callable
+        gets rows as they were passed to `fit` and a :class:`numpy.random.Generator`,
+        and returns as many changed rows. None leaves the rows as they are.
+        With ``objective="self_supervised"`` this makes the views, and None is refused:
+        ``"auto"`` adds noise of a tenth of the deviation of each column and replaces a
+        tenth of the entries by the mean; with `input_shape` it shifts and crops images.
     n_views : int, default=8
         Views of a row in a batch, the row itself being the first.
     input_shape : tuple of int, default=None
@@ -94,19 +101,21 @@ class RateReductionEmbedding(
     class_weight : dict, "balanced" or None, default=None
         Factors of the weights of the rows of each class. ``"balanced"`` lets all
         classes count the same.
-    standardize : bool, default=True
-        Centre the inputs and scale them to unit variance first.
+    standardize : bool or "auto", default="auto"
+        Centre the inputs and scale them to unit variance first; ``"auto"`` gives all
+        columns one common scale if their ranges are comparable, like grey values.
     batch_size : int or None, default="auto"
         Rows of a stratified batch; None takes all rows at once. ``"auto"`` is
         ``max(1000, 4 * n_components, 20 * n_classes)``: rates of small batches are
         biased, because a few rows per class look low-dimensional whatever they are.
     learning_rate : float, default="auto"
         Peak learning rate of AdamW, after a short warm-up and before a cosine decay to
-        zero. ``"auto"`` is 3e-3, and 1e-2 for ``encoder="linear"``.
-    weight_decay : float, default=1e-4
+        zero. ``"auto"`` is 5e-3, and 1e-2 for ``encoder="linear"``.
+    weight_decay : float, default=0.1
         Decoupled weight decay of the weight matrices.
-    max_iter : int, default=100
-        Passes over the data, all of them done unless `early_stopping`.
+    max_iter : int or "auto", default="auto"
+        Passes over the data, all of them done unless `early_stopping`. ``"auto"`` is
+        20, or more until there are 400 steps.
     early_stopping : bool, default=False
         Hold out a stratified part of the data, stop when its rate reduction no longer
         improves, and keep the best weights.
@@ -215,11 +224,11 @@ class RateReductionEmbedding(
     _parameter_constraints: dict = {  # noqa: RUF012
         "n_components": [Interval(Integral, 1, None, closed="left"), None],
         "encoder": [StrOptions({"mlp", "linear"}), callable],
-        "hidden_layer_sizes": ["array-like"],
+        "hidden_layer_sizes": ["array-like", StrOptions({"auto"})],
         "normalize": [StrOptions({"sphere", "frobenius"}), None],
         "distortion": [Interval(Real, 0, None, closed="neither")],
         "objective": [StrOptions({"supervised", "semi_supervised", "self_supervised"})],
-        "augment": [callable, None],
+        "augment": [StrOptions({"auto"}), callable, None],
         "n_views": [Interval(Integral, 2, None, closed="left")],
         "input_shape": [tuple, list, None],
         "feature_penalty": [
@@ -227,7 +236,7 @@ class RateReductionEmbedding(
             Interval(Real, 0, None, closed="neither"),
         ],
         "class_weight": [dict, StrOptions({"balanced"}), None],
-        "standardize": ["boolean"],
+        "standardize": ["boolean", StrOptions({"auto"})],
         "batch_size": [
             StrOptions({"auto"}),
             Interval(Integral, 2, None, closed="left"),
@@ -238,7 +247,10 @@ class RateReductionEmbedding(
             Interval(Real, 0, None, closed="neither"),
         ],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "max_iter": [
+            StrOptions({"auto"}),
+            Interval(Integral, 1, None, closed="left"),
+        ],
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
@@ -252,20 +264,20 @@ class RateReductionEmbedding(
         n_components=None,
         *,
         encoder="mlp",
-        hidden_layer_sizes=(256,),
+        hidden_layer_sizes="auto",
         normalize="sphere",
         distortion=0.5,
         objective="supervised",
-        augment=None,
+        augment="auto",
         n_views=8,
         input_shape=None,
         feature_penalty="auto",
         class_weight=None,
-        standardize=True,
+        standardize="auto",
         batch_size="auto",
         learning_rate="auto",
-        weight_decay=1e-4,
-        max_iter=100,
+        weight_decay=0.1,
+        max_iter="auto",
         early_stopping=False,
         validation_fraction=0.1,
         n_iter_no_change=20,

@@ -106,6 +106,10 @@ from sklearn_whitebox.solvers._oracle_expression import (
 from sklearn_whitebox.solvers._palm import (
     learn_dictionary_palm,
 )
+from sklearn_whitebox.solvers._rate_blocks import (
+    ClassBlocks,
+    RateObjective,
+)
 from sklearn_whitebox.solvers._rate_clustering import (
     RateClusteringObjective,
     rate_clustering_loss,
@@ -114,6 +118,10 @@ from sklearn_whitebox.solvers._rate_clustering import (
 )
 from sklearn_whitebox.solvers._rate_reduction import (
     maximize_rate_reduction,
+    maximize_view_reduction,
+)
+from sklearn_whitebox.solvers._rate_reduction_loss import (
+    rate_loss,
 )
 from sklearn_whitebox.solvers._redunet import (
     array_chunks,
@@ -155,6 +163,9 @@ from sklearn_whitebox.solvers._result import (
 )
 from sklearn_whitebox.solvers._ridge_expression import (
     ridge_self_expression,
+)
+from sklearn_whitebox.solvers._row_mixing import (
+    RowMixing,
 )
 from sklearn_whitebox.solvers._self_expression import (
     disjoint_pursuits,
@@ -203,6 +214,7 @@ __all__ = [
     "AutoencoderMemory",
     "AutoencoderResult",
     "AutoencoderSettings",
+    "ClassBlocks",
     "ClassCoder",
     "DictionaryStatistics",
     "DistortionPath",
@@ -210,9 +222,11 @@ __all__ = [
     "GraphChoice",
     "MergeTree",
     "RateClusteringObjective",
+    "RateObjective",
     "ReduNetLayer",
     "ReduNetResult",
     "ReduNetSettings",
+    "RowMixing",
     "SolverResult",
     "SpectralPairs",
     "TrainResult",
@@ -267,6 +281,7 @@ __all__ = [
     "low_rank_self_expression",
     "maximize_rate_reduction",
     "maximize_sparsity",
+    "maximize_view_reduction",
     "membership_affinity",
     "membership_potential",
     "merge_by_coding_length",
@@ -279,6 +294,7 @@ __all__ = [
     "online_step",
     "pivoted_qr_labels",
     "rate_clustering_loss",
+    "rate_loss",
     "refine_by_coding_length",
     "replace_dead_atoms",
     "ridge_directions",

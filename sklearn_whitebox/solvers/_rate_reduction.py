@@ -32,6 +32,9 @@ _SETTLING_ROWS = 16384
 _FORMING = 0.2
 _TEMPERATURE = 0.03
 
+# Altered rows of a batch: (row numbers, their classes) -> inputs.
+Alter = Callable[[Tensor, ClassBlocks], Tensor]
+
 # Views of as many rows as a batch holds, and back: (rows) -> inputs, source-major.
 Views = Callable[[Tensor], Tensor]
 
@@ -145,6 +148,7 @@ def maximize_rate_reduction(
     generator: torch.Generator,
     weights: Tensor | None = None,
     scale_classes: bool = False,
+    alter: Alter | None = None,
     held_out: tuple[Tensor, Tensor, Tensor | None] | None = None,
     callback: Callable[[int, float], bool] | None = None,
 ) -> TrainResult:
@@ -169,6 +173,9 @@ def maximize_rate_reduction(
         How many times each row counts, on the device of `X`.
     scale_classes : bool, default=False
         Scale the classes of every batch to a mean squared norm of one.
+    alter : callable, default=None
+        Maps the row numbers of a batch, one class after the other, and their classes
+        to altered inputs. None takes the rows as they are.
     held_out : tuple of (Tensor, Tensor, Tensor or None), default=None
         Rows, labels and weights for early stopping, rated in one piece because rates of
         different sample sizes cannot be compared.
@@ -183,9 +190,8 @@ def maximize_rate_reduction(
     total = settings.max_epochs * settings.steps_per_epoch
     steps = 0
 
-    def rate(X: Tensor, rows: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
-        rows, blocks = sorted_blocks(rows, labels, weights)
-        Z = encode_rows(module, X[rows.to(X.device)], blocks.weights)
+    def rate(inputs: Tensor, blocks: ClassBlocks) -> Tensor:
+        Z = encode_rows(module, inputs, blocks.weights)
         if scale_classes:
             Z = scale_blocks(Z, blocks)
         if len(Z) > blocks.starts[-1]:
@@ -198,13 +204,15 @@ def maximize_rate_reduction(
     def step(rows: Tensor) -> Tensor:
         nonlocal steps
         steps += 1
-        return rate(X, rows, labels, weights)
+        rows, blocks = sorted_blocks(rows, labels, weights)
+        inputs = X[rows.to(X.device)] if alter is None else alter(rows, blocks)
+        return rate(inputs, blocks)
 
     def validate() -> float:
         assert held_out is not None
-        return float(
-            rate(held_out[0], torch.arange(len(held_out[1])), held_out[1], held_out[2])
-        )
+        inputs, known, own = held_out
+        rows, blocks = sorted_blocks(torch.arange(len(known)), known, own)
+        return float(rate(inputs[rows.to(inputs.device)], blocks))
 
     deal = partly_labelled_batches if bool((labels < 0).any()) else stratified_batches
     result = train(
