@@ -12,7 +12,11 @@ from torch import Tensor
 
 from sklearn_whitebox._threads import torch_threads
 from sklearn_whitebox.solvers._redunet_features import Features, open_features
-from sklearn_whitebox.solvers._redunet_forward import LayerMap, automatic_temperature
+from sklearn_whitebox.solvers._redunet_forward import (
+    LayerMap,
+    automatic_temperature,
+    label_memberships,
+)
 from sklearn_whitebox.solvers._redunet_layers import ReduNetLayer
 from sklearn_whitebox.solvers._redunet_moments import ClassMoments
 from sklearn_whitebox.solvers._redunet_operators import (
@@ -126,7 +130,8 @@ def build_redunet(
     where = None if device is None else torch.device(device)
     if frequency_weights is None:
         frequency_weights = np.ones(1)
-    store = open_features(cache, chunks, frequency_weights, where)
+    by_labels = n_classes if settings.membership == "labels" else None
+    store = open_features(cache, chunks, frequency_weights, where, by_labels)
     try:
         rows = store.size * store.shape[0] * store.shape[1]
         with torch_threads(rows * store.shape[1]):
@@ -313,8 +318,7 @@ class _Builder:
         for V, labels, weights in self.store.blocks():
             given = None
             if by_labels:
-                given = torch.from_numpy(np.eye(self.n_classes)[labels])
-                given = given.to(V.device, V.real.dtype)
+                given = label_memberships(labels, self.n_classes, V)
             moved, used = layer_map(V, given)
             self.store.stage(moved)
             following.add(moved, labels, weights, used)

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sklearn_whitebox.solvers._redunet_forward import LayerMap
+from sklearn_whitebox.solvers._redunet_forward import LayerMap, label_memberships
 from sklearn_whitebox.solvers._redunet_layers import ReduNetLayer
 from sklearn_whitebox.solvers._redunet_spectra import normalize_signals
 
@@ -276,6 +276,9 @@ class FeaturesAnew(Features):
         How often each frequency counts.
     device : torch.device, default=None
         Where to compute; None is the CPU.
+    n_classes : int, default=None
+        Number of classes, if the labels move the features; None is for estimated
+        memberships.
     """
 
     def __init__(
@@ -283,8 +286,10 @@ class FeaturesAnew(Features):
         chunks: Chunks,
         frequency_weights: Array,
         device: torch.device | None = None,
+        n_classes: int | None = None,
     ) -> None:
         super().__init__(chunks, frequency_weights, device)
+        self.n_classes = n_classes
         self.maps: list[LayerMap] = []
 
     def blocks(self) -> Iterator[tuple[Tensor, Array, Array | None]]:
@@ -296,8 +301,11 @@ class FeaturesAnew(Features):
             Features, labels and weights.
         """
         for V, labels, weights in self._inputs():
+            given = None
+            if self.n_classes is not None:
+                given = label_memberships(labels, self.n_classes, V)
             for layer_map in self.maps:
-                V, _ = layer_map(V)
+                V, _ = layer_map(V, given)
             yield V, labels, weights
 
     def commit(self, layer: ReduNetLayer) -> None:
@@ -316,6 +324,7 @@ def open_features(
     chunks: Chunks,
     frequency_weights: Array,
     device: torch.device | None = None,
+    n_classes: int | None = None,
 ) -> Features:
     """Choose where the features are.
 
@@ -329,6 +338,9 @@ def open_features(
         How often each frequency counts.
     device : torch.device, default=None
         Where to compute.
+    n_classes : int, default=None
+        Number of classes, if the labels move the features; None is for estimated
+        memberships.
 
     Returns
     -------
@@ -336,7 +348,7 @@ def open_features(
         To be closed after use.
     """
     if cache is None:
-        return FeaturesAnew(chunks, frequency_weights, device)
+        return FeaturesAnew(chunks, frequency_weights, device, n_classes)
     if cache == "memory":
         return FeaturesInMemory(chunks, frequency_weights, device)
     return FeaturesInFiles(chunks, frequency_weights, device, folder=cache)

@@ -204,6 +204,27 @@ class LayerMap:
         return torch.tensordot(self.weights, values, dims=1)
 
 
+def label_memberships(labels: Array, n_classes: int, like: Tensor) -> Tensor:
+    """Write labels as memberships, one for the class of a row and zero for others.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n_samples,)
+        Classes, from 0.
+    n_classes : int
+        Number of classes.
+    like : Tensor
+        Gives precision and device.
+
+    Returns
+    -------
+    memberships : Tensor of shape (n_samples, n_classes)
+        Real also for complex features.
+    """
+    shares = torch.from_numpy(np.eye(n_classes)[labels])
+    return shares.to(like.device, like.real.dtype)
+
+
 def apply_layer(layer: ReduNetLayer, V: Array) -> Array:
     """Send features through one layer.
 

@@ -216,6 +216,14 @@ def test_chunks_change_nothing(rng, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_labels_move_features_alike_wherever_these_are(rng, tmp_path):
+    X, y = _subspaces(rng, dim=6, noise=0.5)
+    options = {"n_layers": 4, "membership": "labels", "monotone": False}
+    whole = _build(X, y, **options)
+    for cache in (None, tmp_path):
+        assert _build(X, y, cache=cache, **options).statistics == whole.statistics
+
+
 @pytest.mark.parametrize("dim", [6, 60])
 @pytest.mark.parametrize("rank", [None, "auto"])
 def test_a_weight_is_a_number_of_copies(rng, dim, rank):
