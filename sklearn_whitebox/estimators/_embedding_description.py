@@ -1,7 +1,5 @@
 """What is told of a fitted embedding: rates, bounds, subspaces of the classes."""
 
-import math
-
 import numpy as np
 import torch
 
@@ -25,15 +23,32 @@ def describe(estimator, rows):
         Training rows.
     """
     Z = normalized(estimator, raw_features(estimator, rows.X)).astype(np.float64)
+    estimator.coding_rate_ = _weighted_rate(Z, rows.mass, estimator.distortion)
+    estimator.classes_ = rows.classes
+    if len(rows.classes):
+        _describe_classes(estimator, rows, Z)
+    else:
+        _describe_views(estimator, rows)
+    if estimator.verbose:
+        logger.info(
+            "%s: rate reduction %.4g of at most %.4g nats",
+            type(estimator).__name__,
+            estimator.rate_reduction_,
+            estimator.rate_reduction_bound_,
+        )
+
+
+def _weighted_rate(Z, weights, distortion):
+    """Coding rate of rows that count several times."""
+    shares = weights * (len(Z) / weights.sum())
+    return coding_rate(Z * np.sqrt(shares)[:, None], distortion=distortion)
+
+
+def _describe_classes(estimator, rows, Z):
+    """Rate the labelled rows; with others among them there would be no bound."""
     known = rows.labels >= 0
     Y = Z * np.sqrt(rows.mass)[:, None]
-    estimator.coding_rate_ = coding_rate(
-        Y * math.sqrt(len(Z) / rows.mass.sum()), distortion=estimator.distortion
-    )
-    estimator.classes_ = rows.classes
-    if len(rows.classes) == 0:
-        _describe_views(estimator, rows)
-        return
+    rate = _weighted_rate(Z[known], rows.mass[known], estimator.distortion)
     sizes = rows.class_sizes()
     bases, spectra, rates = [], [], []
     for k, size in enumerate(sizes):
@@ -43,9 +58,7 @@ def describe(estimator, rows):
         bases.append(Vt)
         spectra.append(s)
     estimator.conditional_coding_rate_ = float(sizes @ rates / sizes.sum())
-    estimator.rate_reduction_ = (
-        estimator.coding_rate_ - estimator.conditional_coding_rate_
-    )
+    estimator.rate_reduction_ = rate - estimator.conditional_coding_rate_
     estimator.rate_reduction_bound_ = float(
         optimal_rate_reduction(
             sizes, estimator.n_components_, distortion=estimator.distortion
@@ -56,13 +69,6 @@ def describe(estimator, rows):
     estimator.class_bases_, estimator.class_spectra_ = bases, spectra
     estimator.class_sizes_ = sizes
     estimator.class_angles_ = class_angles(bases, spectra)
-    if estimator.verbose:
-        logger.info(
-            "%s: rate reduction %.4g of at most %.4g nats",
-            type(estimator).__name__,
-            estimator.rate_reduction_,
-            estimator.rate_reduction_bound_,
-        )
 
 
 def _describe_views(estimator, rows):
@@ -80,6 +86,9 @@ def _describe_views(estimator, rows):
     estimator.rate_reduction_ = -float(loss)
     estimator.conditional_coding_rate_ = (
         coding_rate(Z, distortion=estimator.distortion) - estimator.rate_reduction_
+    )
+    estimator.rate_reduction_bound_ = optimal_rate_reduction(
+        blocks.counts, estimator.n_components_, distortion=estimator.distortion
     )
 
 

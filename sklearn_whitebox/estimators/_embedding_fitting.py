@@ -234,7 +234,7 @@ def check_classes(estimator, rows, plan, n_steps):
             f"Classes {single[:5].tolist()!r} have a single distinct row each, which "
             "spans a line whatever the class is like; merge or drop them.",
             UserWarning,
-            stacklevel=4,
+            stacklevel=6,
         )
     elif counts.min() < n_steps and not (rows.labels < 0).any():
         scarce = rows.classes[counts < n_steps]
@@ -243,14 +243,14 @@ def check_classes(estimator, rows, plan, n_steps):
             f"({n_steps}) and are absent from some, which biases the rates; raise "
             "batch_size.",
             UserWarning,
-            stacklevel=4,
+            stacklevel=6,
         )
     if plan.n_components < len(rows.classes):
         warnings.warn(
             f"n_components={plan.n_components} is fewer dimensions than the "
             f"{len(rows.classes)} classes, which cannot all be orthogonal; raise it.",
             UserWarning,
-            stacklevel=4,
+            stacklevel=6,
         )
 
 
@@ -426,12 +426,12 @@ def _store_scales(estimator, rows):
             "All features are zero: the penalty won. Lower feature_penalty or raise "
             "learning_rate.",
             ConvergenceWarning,
-            stacklevel=5,
+            stacklevel=6,
         )
     elif n_zero:
         warnings.warn(
             f"{n_zero} of {len(Z)} rows are mapped to zero, which has no direction; "
             "drop zero rows, use standardize=True, or widen the hidden layers.",
             UserWarning,
-            stacklevel=5,
+            stacklevel=6,
         )

@@ -188,7 +188,7 @@ def _folded_layers(estimator, n_hidden):
         W, b = weights[f"{3 * i}.weight"], weights[f"{3 * i}.bias"]
         name = str(3 * i + 1)
         gain = weights[f"{name}.weight"] / np.sqrt(
-            weights[f"{name}.running_var"] + 1e-5
+            weights[f"{name}.running_var"] + _BATCH_NORM_EPS
         )
         shift = weights[f"{name}.bias"] - weights[f"{name}.running_mean"] * gain
         layers.append((W * gain[:, None], b * gain + shift))

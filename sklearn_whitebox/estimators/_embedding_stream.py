@@ -284,9 +284,9 @@ def _replay_mass(stream):
 
 
 def _remember(stream, block):
-    """Keep the first rows of every class, in the order of their hashes.
+    """Keep random rows of every class, the same ones for equal streams.
 
-    That order is as good as random and the same for equal streams.
+    A row stays as likely as a new one, so those kept are the more recent ones.
     """
     stream["n_seen"] += float(block.mass.sum())
     n_classes = len(block.classes)

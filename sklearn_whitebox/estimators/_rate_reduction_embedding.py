@@ -19,7 +19,7 @@ from sklearn_whitebox.estimators._embedding_inputs import (
 )
 from sklearn_whitebox.estimators._embedding_network import normalized, raw_features
 from sklearn_whitebox.estimators._embedding_stream import learn_block
-from sklearn_whitebox.functional import coding_rate, conditional_coding_rate
+from sklearn_whitebox.functional import coding_rate, rate_reduction
 
 
 def _has_inverse(estimator):
@@ -143,16 +143,16 @@ class RateReductionEmbedding(
     n_components_ : int
         Dimension of the features.
     rate_reduction_ : float
-        Rate reduction of the training features, in nats per sample; without labels,
-        that of the views of up to 1,000 rows.
+        Rate reduction of the training features that have labels, in nats per sample;
+        for ``objective="self_supervised"`` that of the views of up to 1,000 rows.
     rate_reduction_bound_ : float
         What it can be at most with these class sizes, dimension and distortion;
         infinite for ``normalize=None``.
     coding_rate_ : float
         Coding rate of all training features, in nats per sample.
     conditional_coding_rate_ : float
-        Mean coding rate of the classes, in nats per sample; small when they are
-        compact.
+        Mean coding rate of the classes, or of the views of a row, in nats per sample;
+        small when they are compact.
     class_bases_ : list of ndarray of shape (min(n_k, n_components), n_components)
         Orthonormal principal directions of each class's features, strongest first.
     class_spectra_ : list of ndarray of shape (min(n_k, n_components),)
@@ -446,7 +446,8 @@ class RateReductionEmbedding(
         X : array-like of shape (n_samples, n_features)
             Rows.
         y : array-like of shape (n_samples,), default=None
-            Class labels. Without them the coding rate of all rows is returned.
+            Class labels. Without any the coding rate of all rows is returned, else
+            rows marked as without label are left out.
 
         Returns
         -------
@@ -463,13 +464,10 @@ class RateReductionEmbedding(
             partly = self.objective == "semi_supervised"
             _, labels = split_labels(y, partly=partly)
         Z = normalized(self, raw_features(self, rows)).astype(np.float64)
-        rate = coding_rate(Z, distortion=self.distortion)
         known = labels >= 0
         if not known.any():
-            return rate
-        return rate - conditional_coding_rate(
-            Z[known], labels[known], distortion=self.distortion
-        )
+            return coding_rate(Z, distortion=self.distortion)
+        return rate_reduction(Z[known], labels[known], distortion=self.distortion)
 
     @property
     def _n_features_out(self):

@@ -45,7 +45,7 @@ class ReduNetConstruction(ReduNetPrediction):
         self._row_shape = probe.shape[1:]
         self._head_components = self.n_components
         self.classes_ = classes
-        self._check_sizes(labels, probe)
+        self._check_sizes(labels, weights.sum(), probe)
         work = self._work(len(X))
         with torch_threads(work), serial_blas():
             result = fitting.build(
@@ -140,7 +140,7 @@ class ReduNetConstruction(ReduNetPrediction):
         }
         return [(lift, inputs.fit_lift(lift, X, weights, **options)) for lift in lifts]
 
-    def _check_sizes(self, labels, probe):
+    def _check_sizes(self, labels, total, probe):
         counts = np.bincount(labels, minlength=len(self.classes_))
         fitting.check_network(
             counts,
@@ -150,14 +150,14 @@ class ReduNetConstruction(ReduNetPrediction):
             dense=self.compress_layers is None or self.finetune > 0,
             in_memory=self.chunk_size is None,
         )
-        step = self.step_size * self._row_shape[1] / (len(labels) * self.distortion_)
+        step = self.step_size * self._row_shape[1] / (total * self.distortion_)
         if self.step_mode == "absolute" and step > _LARGEST_STEP:
             warnings.warn(
                 f"step_size={self.step_size} is {step:.3g} in units of 1 / α; layers "
                 "overshoot beyond 2, as features are many and samples few. Use "
                 "step_mode='relative', or lower step_size or raise distortion.",
                 UserWarning,
-                stacklevel=4,
+                stacklevel=6,
             )
 
     def _settings(self, growing):

@@ -13,8 +13,9 @@ def stratified_batches(
 ) -> Iterator[Tensor]:
     """Deal all rows into batches that hold the classes in proportion.
 
-    Each class is shuffled and spread evenly over the pass, so the share of a class in a
-    batch is off by at most one row. A batch that lacks a class would bias the
+    Each class is shuffled and spread evenly over the pass, so a batch has as many rows
+    of it as its share asks for, up to about one row; up to a few where many classes
+    have fewer rows than there are batches. A batch that lacks a class would bias the
     conditional rate.
 
     Parameters

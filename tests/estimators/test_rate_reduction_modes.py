@@ -69,6 +69,7 @@ def test_views_teach_without_labels(input_shape):
     ).fit(X)
     assert embedding.loss_curve_[-1] < embedding.loss_curve_[0]
     assert 0 < embedding.rate_reduction_ < embedding.coding_rate_ * 1.5
+    assert embedding.rate_reduction_ <= embedding.rate_reduction_bound_
     assert not hasattr(embedding, "class_bases_")
     assert embedding.score(X) == pytest.approx(embedding.coding_rate_, rel=1e-4)
 
@@ -178,10 +179,23 @@ def test_bound_is_not_exceeded_and_angles_show_orthogonality(wine):
     assert angles[np.triu_indices(3, 1)].min() > 60
 
 
+def test_rows_without_labels_do_not_lift_the_rate_above_its_bound(rng):
+    X = rng.standard_normal((600, 16))
+    y = np.full(600, -1)
+    y[:60] = np.repeat([0, 1], 30)
+    X[:60] = np.eye(16)[y[:60]] + 0.01 * X[:60]
+    embedding = RateReductionEmbedding(
+        16, objective="semi_supervised", max_iter=5, random_state=0
+    ).fit(X, y)
+    assert 0 < embedding.rate_reduction_ <= embedding.rate_reduction_bound_
+    assert embedding.score(X, y) == pytest.approx(embedding.rate_reduction_, rel=1e-4)
+
+
 def test_strange_classes_are_warned_of(wine):
     X, _, y, _ = wine
-    with pytest.warns(UserWarning, match=r"n_components=2 is fewer dimensions"):
+    with pytest.warns(UserWarning, match=r"n_components=2 is fewer") as record:
         RateReductionEmbedding(2, max_iter=1).fit(X, y)
+    assert record[0].filename == __file__
     single = y.copy()
     single[0] = 9
     with pytest.warns(UserWarning, match="single distinct row"):
@@ -191,10 +205,11 @@ def test_strange_classes_are_warned_of(wine):
     with pytest.warns(UserWarning, match="absent from some"):
         RateReductionEmbedding(4, max_iter=1, batch_size=20).fit(X, rare)
     Z = np.vstack([X - X.mean(0), np.zeros((2, 13))])
-    with pytest.warns(UserWarning, match="rows are mapped to zero"):
+    with pytest.warns(UserWarning, match="rows are mapped to zero") as record:
         RateReductionEmbedding(4, encoder=no_bias, standardize=False, max_iter=1).fit(
             Z, np.append(y, [0, 1])
         )
+    assert record[0].filename == __file__
 
 
 def no_bias(n_features, n_components):
