@@ -393,22 +393,42 @@ def _solver(estimator, rows, inputs, parts, device, generator, objective, plan):
             module, X, views, n_views=estimator.n_views, **common, **kwargs
         )
     held = None if held_out is None else on_device(held_out)
-    alter = None
-    if plan.mixing is not None:
-        mixing = plan.mixing
-
-        def alter(chosen, blocks):
-            return mixing.alter(X[chosen.to(X.device)], blocks, generator)
-
-    elif estimator.augment is not None:
-        views = make_views(estimator, rows.X[kept], X, generator)
-
-        def alter(chosen, blocks):
-            return views.altered(chosen)
-
+    alter = make_alteration(estimator, rows.X[kept], X, plan.mixing, generator)
     return lambda module, **kwargs: maximize_rate_reduction(
         module, X, labels, held_out=held, alter=alter, **common, **kwargs
     )
+
+
+def make_alteration(estimator, X, inputs, mixing, generator):
+    """Tell how the rows of a batch with labels are altered.
+
+    Parameters
+    ----------
+    estimator : RateReductionEmbedding
+        Whose augmentation is asked, with a fitted scaler.
+    X : ndarray of shape (n_rows, n_features)
+        Rows.
+    inputs : Tensor of shape (n_rows, n_features)
+        The same, standardised.
+    mixing : RowMixing or None
+        The default alteration; None where the user gives one or none.
+    generator : Generator
+        Source of the changes.
+
+    Returns
+    -------
+    alter : callable or None
+        Maps row numbers, one class after the other, and their classes to inputs; None
+        leaves rows as they are.
+    """
+    if mixing is not None:
+        return lambda rows, blocks: mixing.alter(
+            inputs[rows.to(inputs.device)], blocks, generator
+        )
+    if estimator.augment is None:
+        return None
+    views = make_views(estimator, X, inputs, generator)
+    return lambda rows, _: views.altered(rows)
 
 
 def _store_scales(estimator, rows):

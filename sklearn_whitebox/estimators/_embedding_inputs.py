@@ -186,21 +186,42 @@ def fit_scaler(rows, *, standardize):
     else:
         mean = np.average(X.astype(np.float64), axis=0, weights=weights)
         deviation = np.sqrt(np.average((X - mean) ** 2, axis=0, weights=weights))
+    ranges = X.max(axis=0).astype(np.float64) - X.min(axis=0)
     constant = is_constant(mean, deviation, X.dtype)
-    if standardize == "auto" and _share_unit(X[:, ~constant]):
-        deviation = np.full_like(mean, np.sqrt(np.mean(deviation[~constant] ** 2)))
-        return mean, deviation
-    return mean, np.where(constant, 1, deviation)
+    return mean, column_scales(deviation, ranges, constant, standardize=standardize)
 
 
-def _share_unit(X):
+def column_scales(deviation, ranges, constant, *, standardize):
+    """Choose by what to divide the columns.
+
+    Parameters
+    ----------
+    deviation : ndarray of shape (n_features,)
+        Their standard deviations.
+    ranges : ndarray of shape (n_features,)
+        Their largest entries less their smallest.
+    constant : ndarray of shape (n_features,)
+        Which of them do not vary.
+    standardize : True or "auto"
+        ``"auto"`` gives columns of comparable ranges one common scale.
+
+    Returns
+    -------
+    scale : ndarray of shape (n_features,)
+        Positive; one for constant columns that have a scale of their own.
+    """
+    if standardize == "auto" and _share_unit(ranges[~constant]):
+        return np.full_like(deviation, np.sqrt(np.mean(deviation[~constant] ** 2)))
+    return np.where(constant, 1, deviation)
+
+
+def _share_unit(ranges):
     """Tell whether the columns look like grey values: one unit for all.
 
     Scaling such columns to unit variance would blow up those that hardly vary.
     """
-    if X.shape[1] < 2:
+    if len(ranges) < 2:
         return False
-    ranges = np.ptp(X.astype(np.float64), axis=0)
     typical = np.median(ranges)
     return np.quantile(ranges, 0.75) <= 2 * typical and ranges.max() <= 4 * typical
 

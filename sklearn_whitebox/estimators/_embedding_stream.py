@@ -8,11 +8,13 @@ from sklearn_whitebox._random import draw_seed
 from sklearn_whitebox._threads import torch_threads
 from sklearn_whitebox.estimators._embedding_description import describe
 from sklearn_whitebox.estimators._embedding_fitting import (
+    make_alteration,
     make_objective,
     resolve_plan,
 )
 from sklearn_whitebox.estimators._embedding_inputs import (
     Rows,
+    column_scales,
     gather_rows,
     is_constant,
     number_labels,
@@ -28,7 +30,11 @@ from sklearn_whitebox.estimators._embedding_views import make_views
 from sklearn_whitebox.estimators._network_state import arrays_of, load_arrays
 from sklearn_whitebox.solvers._rate_batches import sorted_blocks, stratified_batches
 from sklearn_whitebox.solvers._rate_blocks import ClassBlocks
-from sklearn_whitebox.solvers._rate_reduction import encode_rows, scale_blocks
+from sklearn_whitebox.solvers._rate_reduction import (
+    encode_rows,
+    scale_blocks,
+    settle_batch_norm,
+)
 from sklearn_whitebox.solvers._rate_reduction_loss import rate_loss
 
 # Rows kept for replay, in all and of a class.
@@ -146,16 +152,27 @@ def _follow_scale(estimator, stream, block):
         gap = mean - stream["mean"]
         scatter = scatter + stream["scatter"] + gap**2 * seen * count / (seen + count)
         mean = stream["mean"] + gap * count / (seen + count)
-    stream["mean"], stream["scatter"] = mean, scatter
+    low, high = X.min(axis=0), X.max(axis=0)
+    if seen:
+        low, high = np.minimum(low, stream["low"]), np.maximum(high, stream["high"])
+    stream.update(mean=mean, scatter=scatter, low=low, high=high)
     deviation = np.sqrt(scatter / (seen + count))
     constant = is_constant(mean, deviation, block.X.dtype)
     estimator.mean_ = mean
-    estimator.scale_ = np.where(constant, 1, deviation)
+    estimator.scale_ = column_scales(
+        deviation, high - low, constant, standardize=estimator.standardize
+    )
 
 
 def _step(estimator, stream, block):
     """One pass of optimiser steps over the block and the replayed rows."""
-    plan = resolve_plan(estimator, len(block.X), block.X.shape[1], len(block.classes))
+    plan = resolve_plan(
+        estimator,
+        int(_mass_seen(stream) + block.mass.sum()),
+        block.X.shape[1],
+        len(block.classes),
+        one_unit=bool(np.ptp(estimator.scale_) == 0),
+    )
     rows = _with_replay(stream, block)
     inputs = standardized(rows.X, estimator.mean_, estimator.scale_)
     network = load_arrays(make_network(estimator), estimator.weights_)
@@ -168,10 +185,14 @@ def _step(estimator, stream, block):
         parameter.requires_grad_(True)
     optimizer = _optimizer(network, plan, stream)
     n_new = len(block.X)
-    loss = _make_loss(estimator, stream, rows, inputs, module, device)
+    generator = torch.Generator().manual_seed(stream["step"])
+    X = to_tensor(inputs, device=device)
+    alter = None
+    if len(rows.classes):
+        alter = make_alteration(estimator, rows.X, X, plan.mixing, generator)
+    loss = _make_loss(estimator, stream, rows, X, module, alter)
     labels = torch.from_numpy(block.labels)
     n_steps = max(1, n_new // (plan.batch_size or n_new))
-    generator = torch.Generator().manual_seed(stream["step"])
     replay = torch.arange(n_new, len(rows.X))
     values = []
     with torch_threads(work / n_steps):
@@ -187,6 +208,9 @@ def _step(estimator, stream, block):
                     "Training diverged; lower learning_rate="
                     f"{estimator.learning_rate!r}."
                 )
+        if alter is not None and not stream["fitted"]:
+            weights = torch.from_numpy(rows.mass.astype(np.float32)).to(device)
+            settle_batch_norm(module, X, weights)
     _close(estimator, stream, network, optimizer, values)
 
 
@@ -224,8 +248,8 @@ def _optimizer(network, plan, stream):
     return optimizer
 
 
-def _make_loss(estimator, stream, rows, inputs, module, device):
-    X = to_tensor(inputs, device=device)
+def _make_loss(estimator, stream, rows, X, module, alter):
+    device = X.device
     weights = torch.from_numpy(rows.mass.astype(np.float32))
     moments = masses = None
     if "moments" in stream:
@@ -251,17 +275,23 @@ def _make_loss(estimator, stream, rows, inputs, module, device):
 
     def class_loss(chosen, _):
         chosen, blocks = sorted_blocks(chosen, labels, weights)
+        inputs = X[chosen.to(device)] if alter is None else alter(chosen, blocks)
         own = labels[chosen]
         counts = torch.bincount(own[own >= 0], minlength=n_classes)
         blocks = ClassBlocks(
             tuple(counts.tolist()), blocks.weights, moments=moments, masses=masses
         )
-        Z = encode_rows(module, X[chosen.to(device)], blocks.weights)
+        Z = encode_rows(module, inputs, blocks.weights)
         if estimator.normalize == "frobenius":
             Z = scale_blocks(Z, blocks)
         return rate_loss(Z, blocks, objective)
 
     return class_loss if n_classes else views_loss
+
+
+def _mass_seen(stream):
+    """How many rows came before, in a fit or in blocks."""
+    return stream["n_seen"] + float(stream["masses"].sum() if "masses" in stream else 0)
 
 
 def _with_replay(stream, block):

@@ -243,6 +243,34 @@ def test_equal_streams_give_equal_weights(wine, after_fit):
     assert models[0].n_iter_ == 4 + 3 * after_fit
 
 
+@pytest.mark.parametrize("load", [load_wine, load_digits])
+def test_a_stream_scales_as_a_fit_does(load):
+    X, y = load(return_X_y=True)
+    whole = RateReductionEmbedding(10, max_iter=1).fit(X[:600], y[:600])
+    stream = RateReductionEmbedding(10)
+    for rows in np.array_split(np.arange(len(X[:600])), 3):
+        stream.partial_fit(X[rows], y[rows], classes=np.unique(y))
+    np.testing.assert_allclose(stream.mean_, whole.mean_, atol=1e-9)
+    np.testing.assert_allclose(stream.scale_, whole.scale_)
+
+
+def test_a_stream_alters_rows_as_a_fit_does(wine):
+    X, _, y, _ = wine
+    seen = []
+
+    def augment(rows, rng):
+        seen.append(rows)
+        return rows + rng.standard_normal(rows.shape)
+
+    RateReductionEmbedding(4, augment=augment).partial_fit(X, y)
+    assert {row.tobytes() for row in seen[0]} == {row.tobytes() for row in X}
+    plain, altered = (
+        RateReductionEmbedding(4, augment=how, random_state=0).partial_fit(X, y)
+        for how in (None, "auto")
+    )
+    assert (plain.transform(X) != altered.transform(X)).any()
+
+
 def test_a_stream_sorted_by_class_is_learnt():
     X, y = load_digits(return_X_y=True)
     X, X_test, y, y_test = train_test_split(X, y, stratify=y, random_state=0)
