@@ -196,6 +196,8 @@ def choose_inputs(candidates, X, labels, weights, *, shape, n_classes, distortio
             distortions=distortions,
             shares=frequency_weights(lifted_shape(lift, arrays, shape)),
         )
+    # Sums of shares may exceed one by rounding, which has no square root.
+    np.minimum(accuracy, 1, out=accuracy)
     best, n_rows = accuracy.max(), min(weights.sum(), len(X))
     good = accuracy >= best - np.sqrt(best * (1 - best) / n_rows)
     first = int(good.any(axis=1).argmax())

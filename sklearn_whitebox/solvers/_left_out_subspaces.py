@@ -108,11 +108,14 @@ class LeftOutSubspaces:
         poles, tail = self.spectra[k][:n_directions], self.spectra[k][n_directions:]
         if len(tail):
             # Samples lie along the others in proportion to their energies.
-            poles = np.append(poles, tail @ tail / tail.sum())
+            poles = np.append(poles, tail @ (tail / tail.sum()))
             others = np.maximum(norms - squares.sum(axis=1), 0)
             squares = np.column_stack([squares, others])
         weights = self.taken[own] * self.growth[own]
-        roots, parts = _downdate(poles, squares, weights, n_directions)
+        # Squares of squares stay within range, and a power of two costs no digits.
+        unit = 2.0 ** np.frexp(poles.max(initial=0))[1]
+        roots, parts = _downdate(poles / unit, squares / unit, weights, n_directions)
+        roots, parts = roots * unit, parts * unit
         growth = self.growth[own, None] ** 2
         rest = norms[:, None] - np.cumsum(parts, axis=1)
         rest[rest < _ROUNDING * norms[:, None]] = 0
@@ -240,6 +243,8 @@ class LeftOutSubspaces:
             lengths, _ = self.lengths(dims, coordinates=coordinates)
             right = lengths.argmin(axis=1) == self.target
             accuracy[i] = right @ self.weights / total
+        # Sums of shares may exceed one by rounding, which has no square root.
+        np.minimum(accuracy, 1, out=accuracy)
         best = accuracy.max()
         error = np.sqrt(best * (1 - best) / total)
         good = np.flatnonzero(accuracy >= best - _TOLERATED * error - 1e-9)

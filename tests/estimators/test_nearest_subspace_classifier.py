@@ -383,3 +383,22 @@ def test_distances_have_names_and_serve_in_pipelines(wine):
         pipeline, {"nearestsubspaceclassifier__n_components": [2, 0.9]}, cv=3
     )
     assert search.fit(X, y).best_score_ > 0.7
+
+
+def test_weights_of_separate_classes_may_be_any(rng):
+    y = np.repeat(np.arange(3), 20)
+    X = 20 * rng.normal(size=(3, 8))[y] + rng.normal(size=(60, 8))
+    for _ in range(20):
+        # Shares of all weights sum to one up to rounding.
+        model = NearestSubspaceClassifier().fit(X, y, sample_weight=rng.random(60))
+        assert model.score(X, y) == 1
+
+
+@pytest.mark.parametrize("scale", [1e-140, 1e-90, 1e90, 1e140])
+def test_any_scale_of_the_samples_gives_the_same_classes(scale):
+    X, y = load_wine(return_X_y=True)
+    X = StandardScaler().fit_transform(X) + 1
+    expected = NearestSubspaceClassifier().fit(X, y)
+    model = NearestSubspaceClassifier().fit(scale * X, y)
+    assert_array_equal(model.ranks_, expected.ranks_)
+    assert_array_equal(model.predict(scale * X), expected.predict(X))

@@ -327,3 +327,14 @@ def test_floating_types_may_differ_between_fit_and_use(wine, fitted, trained, us
     Z = net.transform(X_test.astype(used))
     assert Z.dtype == used
     np.testing.assert_allclose(np.abs(Z - fitted.transform(X_test)).max(), 0, atol=0.01)
+
+
+def test_weights_of_separate_classes_may_be_any(rng):
+    y = np.repeat(np.arange(3), 20)
+    X = 20 * rng.normal(size=(3, 8))[y] + rng.normal(size=(60, 8))
+    for _ in range(20):
+        # Shares of all weights sum to one up to rounding.
+        model = ReduNetClassifier(2, random_state=0).fit(
+            X, y, sample_weight=rng.random(60)
+        )
+        assert model.score(X, y) == 1
