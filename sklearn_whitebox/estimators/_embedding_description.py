@@ -113,8 +113,16 @@ def class_angles(bases, spectra):
         share = np.cumsum(s**2) / max(float((s**2).sum()), 1e-300)
         kept.append(V[: int(np.searchsorted(share, 0.95 - 1e-12)) + 1])
     angles = np.zeros((len(kept), len(kept)))
-    for i, U in enumerate(kept):
-        for j in range(i):
-            cosines = np.linalg.svd(U @ kept[j].T, compute_uv=False).clip(0, 1)
-            angles[i, j] = angles[j, i] = np.degrees(np.arccos(cosines)).mean()
+    ranks = np.array([len(V) for V in kept])
+    # Thousands of classes make millions of pairs: all of one shape are taken at once.
+    groups = [np.flatnonzero(ranks == rank) for rank in np.unique(ranks)]
+    stacks = [np.stack([kept[k] for k in group]) for group in groups]
+    for group, stack in zip(groups, stacks, strict=True):
+        for k, V in zip(group, stack, strict=True):
+            for others, further in zip(groups, stacks, strict=True):
+                before = others < k
+                if before.any():
+                    cosines = np.linalg.svd(V @ further[before].mT, compute_uv=False)
+                    pairs = np.degrees(np.arccos(cosines.clip(0, 1))).mean(axis=1)
+                    angles[k, others[before]] = angles[others[before], k] = pairs
     return angles

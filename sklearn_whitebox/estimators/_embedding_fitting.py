@@ -3,6 +3,7 @@
 import math
 import warnings
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -254,9 +255,12 @@ def check_classes(estimator, rows, plan, n_steps):
         )
 
 
-def check_sizes(estimator, network, plan, n_rows):
-    """Refuse a training that does not fit into memory."""
-    n_weights = sum(p.numel() for p in network.parameters())
+def check_sizes(estimator, plan, n_rows):
+    """Refuse a training that does not fit into memory, before anything is built."""
+    n_weights = 0
+    if not callable(estimator.encoder):
+        widths = (estimator.n_features_in_, *plan.hidden, plan.n_components)
+        n_weights = sum(math.prod(pair) for pair in pairwise(widths))
     activations = 4 * n_rows * (estimator.n_features_in_ + sum(plan.hidden))
     scatter = 16 * estimator.n_features_in_**2 if estimator.encoder == "linear" else 0
     check_memory(
@@ -294,14 +298,14 @@ def train_embedding(estimator, rows):
     seed = draw_seed(estimator.random_state)
     generator = torch.Generator().manual_seed(seed)
     kept, held_out = _split(estimator, inputs, rows, seed)
-    network = make_network(
-        estimator, inputs[kept], _part(rows.weights, kept), generator
-    )
     views = estimator.n_views if estimator.objective == "self_supervised" else 1
     per_batch = max(2, (plan.batch_size or len(kept) * views) // views)
     n_steps = max(1, len(kept) // per_batch)
     check_classes(estimator, rows, plan, n_steps)
-    check_sizes(estimator, network, plan, -(-len(kept) // n_steps) * views)
+    check_sizes(estimator, plan, -(-len(kept) // n_steps) * views)
+    network = make_network(
+        estimator, inputs[kept], _part(rows.weights, kept), generator
+    )
     sizes = rows.class_sizes() if len(rows.classes) else np.ones(2)
     objective, penalty = make_objective(estimator, sizes, plan.n_components)
     settings = TrainSettings(

@@ -73,37 +73,37 @@ def split_labels(y, *, partly):
     return classes, labels
 
 
-def number_labels(y, classes, *, partly):
-    """Give known labels their numbers.
+def number_labels(seen, labels, classes):
+    """Give the labels of a block their numbers among all known ones.
 
     Parameters
     ----------
-    y : array-like of shape (n_samples,)
-        Labels.
+    seen : ndarray of shape (n_seen,)
+        Labels of the block.
+    labels : ndarray of shape (n_samples,)
+        Their numbers among those, -1 without label.
     classes : ndarray of shape (n_classes,)
         Known labels, sorted.
-    partly : bool
-        Whether -1 says that a row has no label.
 
     Returns
     -------
     labels : ndarray of shape (n_samples,)
-        Class numbers, -1 without label.
+        Numbers among the known ones, -1 without label.
 
     Raises
     ------
     ValueError
         If a label is not known.
     """
-    seen, labels = split_labels(y, partly=partly)
     strange = np.setdiff1d(seen, classes)
     if len(strange):
         raise ValueError(f"y has labels {strange!r} that are not in classes.")
+    # The last entry is for rows without label, number -1.
     table = np.append(np.searchsorted(classes, seen), -1)
     return table[labels]
 
 
-def gather_rows(X, labels, classes, sample_weight, class_weight):
+def gather_rows(X, labels, classes, sample_weight, class_weight, *, present=False):
     """Weight rows and merge equal ones, so that weights are the same as copies.
 
     Parameters
@@ -118,6 +118,8 @@ def gather_rows(X, labels, classes, sample_weight, class_weight):
         Weights.
     class_weight : dict, "balanced" or None
         Weights of the classes.
+    present : bool, default=False
+        Whether classes without rows of positive weight are left out.
 
     Returns
     -------
@@ -127,21 +129,23 @@ def gather_rows(X, labels, classes, sample_weight, class_weight):
     Raises
     ------
     ValueError
-        If weights are negative or all zero.
+        If weights are negative or all zero, or those of a class are not positive.
     """
     weights = np.ones(len(X))
     if sample_weight is not None:
         weights = _check_sample_weight(
             as_numpy(sample_weight), X, dtype=np.float64, ensure_non_negative=True
         )
+    if present:
+        counted = np.unique(labels[(labels >= 0) & (weights > 0)])
+        table = np.full(len(classes) + 1, -1)
+        table[counted] = np.arange(len(counted))
+        labels, classes = table[labels], classes[counted]
     keyed = np.column_stack([X, labels.astype(X.dtype)])
     first, _, totals = merge_equal_rows(keyed, weights)
     labels = labels[first]
     if class_weight is not None:
         totals = totals * _class_factors(labels, totals, classes, class_weight)
-        first, labels, totals = (part[totals > 0] for part in (first, labels, totals))
-        if len(totals) == 0:
-            raise ValueError(f"class_weight={class_weight!r} is zero for every class.")
     equal = np.ptp(totals) <= 1e-12 * totals.max()
     weights = None if equal else totals / totals.mean()
     return Rows(X[first], labels, weights, classes)
@@ -154,8 +158,11 @@ def _class_factors(labels, weights, classes, class_weight):
         factors = sizes.sum() / (len(classes) * np.maximum(sizes, 1e-300))
     else:
         factors = compute_class_weight(class_weight, classes=classes, y=classes)
-        if (factors < 0).any():
-            raise ValueError(f"class_weight={class_weight!r} must not be negative.")
+        if not (factors > 0).all():
+            raise ValueError(
+                f"class_weight={class_weight!r} must be positive for every class; "
+                "leave out the rows of a class that shall not count."
+            )
     return np.append(factors, 1.0)[labels]
 
 

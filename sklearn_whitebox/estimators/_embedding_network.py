@@ -64,12 +64,23 @@ def _call_factory(factory, n_inputs, n_outputs):
     training = network.training
     try:
         with torch.no_grad():
-            shape = tuple(network.eval()(torch.zeros(2, n_inputs)).shape)
+            features = network.eval()(torch.zeros(2, n_inputs))
     except RuntimeError as error:
         raise ValueError(
             f"the network of encoder cannot map float32 rows of {n_inputs} "
             f"features ({error})."
         ) from error
+    if not torch.is_tensor(features):
+        raise TypeError(
+            "the network of encoder must map a tensor to a tensor, but it returned "
+            f"{type(features).__name__}."
+        )
+    if not any(p.requires_grad for p in network.parameters()):
+        raise ValueError(
+            "the network of encoder has no parameters that require gradients, so there "
+            "is nothing to train; return a network with trainable weights."
+        )
+    shape = tuple(features.shape)
     if shape != (2, n_outputs):
         raise ValueError(
             f"the network of encoder maps 2 rows to shape {shape}; it must map "

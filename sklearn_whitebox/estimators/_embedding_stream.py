@@ -64,8 +64,7 @@ def learn_block(estimator, X, y, classes, sample_weight):
     X, seen, labels = estimator._read(X, y, reset=first, least=1)
     known = _known_classes(estimator, classes, seen, first)
     if len(seen):
-        # The last entry is for rows without label, number -1.
-        labels = np.append(number_labels(seen, known, partly=False), -1)[labels]
+        labels = number_labels(seen, labels, known)
     block = gather_rows(X, labels, known, sample_weight, estimator.class_weight)
     stream = dict(getattr(estimator, "_stream", None) or _open(estimator, first))
     if first:

@@ -342,7 +342,9 @@ class RateReductionEmbedding(
             data, or training diverges.
         """
         X, classes, labels = self._read(X, y, reset=True)
-        rows = gather_rows(X, labels, classes, sample_weight, self.class_weight)
+        rows = gather_rows(
+            X, labels, classes, sample_weight, self.class_weight, present=True
+        )
         self.__dict__.pop("_stream", None)
         train_embedding(self, rows)
         return self

@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 
 from sklearn_whitebox import RateReductionEmbedding
+from sklearn_whitebox.estimators._embedding_description import class_angles
 from sklearn_whitebox.functional import rate_reduction
 
 
@@ -227,3 +230,56 @@ def test_cuda_gives_the_features_of_the_cpu(wine):
         for device in ("cpu", "cuda")
     ]
     np.testing.assert_allclose(*features, atol=1e-2)
+
+
+def test_classes_without_weight_are_as_good_as_absent(wine):
+    X, _, y, _ = wine
+    counted = y != 0
+    embedding = RateReductionEmbedding(4, max_iter=3, random_state=0)
+    Z = embedding.fit(X, y, sample_weight=counted.astype(float)).transform(X)
+    assert embedding.classes_.tolist() == [1, 2]
+    absent = embedding.fit(X[counted], y[counted]).transform(X)
+    np.testing.assert_array_equal(Z, absent)
+    with pytest.raises(ValueError, match=r"class_weight=\{0: 0\} must be positive"):
+        embedding.set_params(class_weight={0: 0}).fit(X, y)
+
+
+@pytest.mark.parametrize("width", [10**7, 10**8])
+def test_networks_beyond_memory_are_refused_before_they_are_built(wine, width):
+    X, _, y, _ = wine
+    embedding = RateReductionEmbedding(4, hidden_layer_sizes=(width, width))
+    with pytest.raises(ValueError, match="hidden_layer_sizes"):
+        embedding.fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "error", "message"),
+    [
+        (lambda p, d: torch.nn.LSTM(p, d), TypeError, "returned tuple"),
+        (
+            lambda p, d: torch.nn.Linear(p, d).requires_grad_(False),
+            ValueError,
+            "nothing to train",
+        ),
+    ],
+)
+def test_networks_that_cannot_be_trained_are_refused(wine, encoder, error, message):
+    X, _, y, _ = wine
+    with pytest.raises(error, match=message):
+        RateReductionEmbedding(4, encoder=encoder).fit(X, y)
+
+
+def test_streams_of_many_classes_do_not_warn(rng):
+    y = np.tile(np.arange(40), 5)
+    X = rng.normal(size=(40, 6))[y] + 0.1 * rng.normal(size=(200, 6))
+    embedding = RateReductionEmbedding(40, encoder="linear", random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        embedding.partial_fit(X[:120], y[:120]).partial_fit(X[120:], y[120:])
+    assert embedding.class_angles_.shape == (40, 40)
+
+
+def test_angles_between_classes_of_several_ranks():
+    bases = [np.eye(3)[:1], np.eye(3)[1:], np.array([[1.0, 1.0, 0.0]]) / 2**0.5]
+    angles = class_angles(bases, [np.ones(1), np.ones(2), np.ones(1)])
+    np.testing.assert_allclose(angles, [[0, 90, 45], [90, 0, 45], [45, 45, 0]])
