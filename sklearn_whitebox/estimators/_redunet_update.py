@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from sklearn_whitebox.solvers._redunet_moments import ClassMoments
-from sklearn_whitebox.solvers._redunet_update import update_redunet
+from sklearn_whitebox.solvers._redunet_update import join_moments, update_redunet
 
 
 def update_network(layers, spectra, V, labels, weights, *, forget, **options):
@@ -44,14 +44,7 @@ def update_network(layers, spectra, V, labels, weights, *, forget, **options):
     wide = np.complex128 if np.iscomplexobj(V) else np.float64
     moments = np.stack([_moment(spectrum, wide) for spectrum in spectra])
     counts = np.array([spectrum.count for spectrum in spectra])
-    for k in np.flatnonzero(batch.counts > 0):
-        fresh = batch.moment(int(k)).cpu().numpy()
-        if forget is None or counts[k] == 0:
-            moments[k] += fresh
-            counts[k] += batch.counts[k]
-        else:
-            gain = forget * counts[k] / batch.counts[k]
-            moments[k] = (1 - forget) * moments[k] + gain * fresh
+    moments, counts = join_moments(moments, counts, batch, forget)
     plain = [replace(layer, moments=None, counts=None) for layer in updated]
     return plain, ClassMoments.from_array(moments, counts)
 

@@ -117,7 +117,7 @@ def update_redunet(
             new = _average_operators(layer, make_operators(batch, **options), forget)
         else:
             known = layer_moments(layer, distortion=distortion)
-            moments, counts = _join_moments(*known, batch, forget)
+            moments, counts = join_moments(*known, batch, forget)
             joined = ClassMoments.from_array(moments, counts, where)
             # Classes that were absent may be of any rank.
             ranks = np.where([True, *(layer.shares > 0)], layer.ranks, 0)
@@ -175,9 +175,27 @@ def _check(mode: str, forget: float | None) -> None:
         raise ValueError(f"forget={forget} must be in (0, 1], or None.")
 
 
-def _join_moments(
+def join_moments(
     moments: Array, counts: Array, batch: ClassMoments, forget: float | None
 ) -> tuple[Array, Array]:
+    """Add the second moments of new rows, or average them in.
+
+    Parameters
+    ----------
+    moments : ndarray of shape (n_classes, n_frequencies, n_channels, n_channels)
+        Second moments of the rows so far, acting on rows.
+    counts : ndarray of shape (n_classes,)
+        Rows of each class so far.
+    batch : ClassMoments
+        New rows.
+    forget : float or None
+        Weight of the new rows in an average, see :func:`update_redunet`; None adds.
+
+    Returns
+    -------
+    moments, counts : ndarray
+        Of all rows; an average leaves the counts of the classes it knew.
+    """
     moments, counts = moments.copy(), counts.copy()
     for k in np.flatnonzero(batch.counts > 0):
         fresh = batch.moment(int(k)).cpu().numpy()
