@@ -16,6 +16,7 @@ from sklearn_whitebox._random import draw_seed
 from sklearn_whitebox._threads import torch_threads
 from sklearn_whitebox.estimators._embedding_description import describe
 from sklearn_whitebox.estimators._embedding_inputs import (
+    check_square_range,
     fit_scaler,
     standardized,
 )
@@ -293,6 +294,7 @@ def train_embedding(estimator, rows):
     estimator._architecture = (estimator.encoder, plan.hidden)
     estimator._sphere = estimator.normalize == "sphere"
     inputs = standardized(rows.X, estimator.mean_, estimator.scale_)
+    check_square_range(inputs)
     if (rows.X[0] == rows.X).all():
         raise ValueError("X has constant features only; nothing can be embedded.")
     seed = draw_seed(estimator.random_state)

@@ -11,6 +11,9 @@ from sklearn_whitebox._array import as_numpy
 from sklearn_whitebox._compat import _check_sample_weight
 from sklearn_whitebox.solvers._weighted_rows import merge_equal_rows
 
+# Its square times a billion rows is in the range of float32.
+_MOST_SQUARABLE = 1e14
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -262,6 +265,15 @@ def standardized(X, mean, scale):
         inputs = ((X - mean) / scale).astype(np.float32)
     check_single_range(inputs)
     return inputs
+
+
+def check_square_range(inputs):
+    """Refuse entries whose squares batch normalisation cannot sum in float32."""
+    if max(float(inputs.max()), -float(inputs.min())) > _MOST_SQUARABLE:
+        raise ValueError(
+            "X has entries whose squares are beyond the range of float32, in which "
+            "networks are trained; use standardize=True or scale X first."
+        )
 
 
 def check_single_range(inputs):

@@ -171,8 +171,9 @@ def normalized(estimator, Z):
         Normalised features.
     """
     if estimator._sphere:
-        norms = np.sqrt(np.einsum("ij,ij->i", Z, Z))[:, None]
-        return np.divide(Z, np.maximum(norms, np.float32(1e-8)), out=Z)
+        # Squares of large features are beyond the range of float32.
+        norms = np.sqrt(np.einsum("ij,ij->i", Z, Z, dtype=np.float64))[:, None]
+        return np.divide(Z, np.maximum(norms, 1e-8), out=Z, casting="same_kind")
     return np.multiply(Z, np.float32(estimator.feature_scale_), out=Z)
 
 

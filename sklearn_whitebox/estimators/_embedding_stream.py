@@ -8,12 +8,14 @@ from sklearn_whitebox._random import draw_seed
 from sklearn_whitebox._threads import torch_threads
 from sklearn_whitebox.estimators._embedding_description import describe
 from sklearn_whitebox.estimators._embedding_fitting import (
+    check_sizes,
     make_alteration,
     make_objective,
     resolve_plan,
 )
 from sklearn_whitebox.estimators._embedding_inputs import (
     Rows,
+    check_square_range,
     column_scales,
     gather_rows,
     is_constant,
@@ -124,6 +126,7 @@ def _start(estimator, block, stream):
     estimator.classes_ = block.classes
     estimator.feature_scale_ = 1.0
     estimator.loss_curve_, estimator.validation_curve_ = [], []
+    check_sizes(estimator, plan, len(block.X) + _KEPT)
     seed = draw_seed(estimator.random_state)
     stream["seed"] = seed
     generator = torch.Generator().manual_seed(seed)
@@ -174,6 +177,7 @@ def _step(estimator, stream, block):
     )
     rows = _with_replay(stream, block)
     inputs = standardized(rows.X, estimator.mean_, estimator.scale_)
+    check_square_range(inputs)
     network = load_arrays(make_network(estimator), estimator.weights_)
     work = network_work(network, len(inputs), estimator.n_components_)
     device = resolve_device(estimator.device, work=work)

@@ -228,6 +228,25 @@ def test_weights_and_constant_rows_that_leave_nothing_are_refused(wine):
         RateReductionEmbedding().fit(np.ones_like(X), y)
 
 
+@pytest.mark.parametrize("encoder", ["mlp", "linear"])
+def test_rows_of_any_size_are_mapped_to_the_sphere(wine, encoder):
+    X, X_test, y, _ = wine
+    embedding = RateReductionEmbedding(4, encoder=encoder, max_iter=1).fit(X, y)
+    Z = embedding.transform(1e25 * X_test)
+    np.testing.assert_allclose(np.linalg.norm(Z, axis=1), 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize("learn", ["fit", "partial_fit"])
+def test_what_cannot_be_trained_is_refused_first(wine, learn):
+    X, _, y, _ = wine
+    embedding = RateReductionEmbedding(4, standardize=False)
+    with pytest.raises(ValueError, match="squares are beyond the range of float32"):
+        getattr(embedding, learn)(1e20 * X, y)
+    embedding = RateReductionEmbedding(4, hidden_layer_sizes=(10**6, 10**6))
+    with pytest.raises(ValueError, match="more than the budget"):
+        getattr(embedding, learn)(X, y)
+
+
 @pytest.mark.parametrize("after_fit", [False, True])
 def test_equal_streams_give_equal_weights(wine, after_fit):
     X, X_test, y, y_test = wine
