@@ -149,6 +149,7 @@ class ReduNetConstruction(ReduNetPrediction):
             n_layers=self.n_layers,
             dense=self.compress_layers is None or self.finetune > 0,
             in_memory=self.chunk_size is None,
+            trained=self.finetune > 0,
         )
         step = self.step_size * self._row_shape[1] / (total * self.distortion_)
         if self.step_mode == "absolute" and step > _LARGEST_STEP:

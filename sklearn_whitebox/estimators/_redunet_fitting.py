@@ -20,6 +20,7 @@ from sklearn_whitebox.solvers._frequency_coding import (
     subspace_scores,
 )
 from sklearn_whitebox.solvers._redunet import array_chunks, build_redunet
+from sklearn_whitebox.solvers._redunet_finetune import FinetuneSettings
 from sklearn_whitebox.solvers._redunet_spectra import (
     frequency_weights,
 )
@@ -222,7 +223,9 @@ def work_per_row(row_shape, n_classes):
     return float(row_shape[0] * row_shape[1] ** 2 * (n_classes + 1))
 
 
-def check_network(counts, row_shape, itemsize, *, n_layers, dense, in_memory):
+def check_network(
+    counts, row_shape, itemsize, *, n_layers, dense, in_memory, trained=False
+):
     """Refuse networks beyond the memory budget before they are built.
 
     Parameters
@@ -239,6 +242,8 @@ def check_network(counts, row_shape, itemsize, *, n_layers, dense, in_memory):
         Whether operators are kept dense in any case.
     in_memory : bool
         Whether the features of all rows are in memory.
+    trained : bool, default=False
+        Whether gradients are propagated back through the layers.
     """
     n_frequencies, n_channels = row_shape
     sides = np.concatenate([[counts.sum()], counts])
@@ -249,12 +254,18 @@ def check_network(counts, row_shape, itemsize, *, n_layers, dense, in_memory):
     features = (
         3 * itemsize * n_frequencies * n_channels * (counts.sum() if in_memory else 0)
     )
+    training = 0
+    if trained:
+        n_rows = min(counts.sum(), FinetuneSettings().batch_size)
+        # Responses of classes and what norms and sums keep of them; AdamW's moments.
+        responses = itemsize * n_rows * n_frequencies * n_channels * (len(counts) + 2)
+        training = n_layers * (3 * responses + 3 * layer)
     check_memory(
-        float(n_layers * layer + moments + features),
+        float(n_layers * layer + moments + features + training),
         what=f"A network of {n_layers} layers for {len(counts)} classes of features "
         f"with {n_channels} channels at {n_frequencies} frequencies",
         remedy="lower n_layers or n_channels, reduce the features with PCA first, or "
-        "set chunk_size",
+        + ("do without finetune" if trained else "set chunk_size"),
     )
 
 

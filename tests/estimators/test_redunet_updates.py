@@ -221,6 +221,17 @@ def test_memory_is_stated_beforehand():
         net.fit(X, np.arange(600) % 2)
 
 
+def test_memory_of_training_is_part_of_it():
+    X = np.random.default_rng(0).standard_normal((600, 50))
+    nets = [
+        ReduNetClassifier(30, lift=None, distortion=0.1, finetune=n) for n in (0, 1)
+    ]
+    with config_context(working_memory=16):
+        nets[0].fit(X, np.arange(600) % 10)
+        with pytest.raises(ValueError, match=r"needs .* do without finetune"):
+            nets[1].fit(X, np.arange(600) % 10)
+
+
 def test_lifts_must_keep_the_number_of_rows():
     class Halving:
         def get_params(self, deep=False):
