@@ -15,7 +15,7 @@ from sklearn_whitebox import RateReductionEmbedding, ReduNetClassifier
 
 OURS = ("RateReductionEmbedding", "ReduNetClassifier")
 # Largest training sets that are tried: costs grow with the square or cube beyond.
-MOST = {"KernelPCA": 10_000, "NCA": 5000, "LMNN": 1500, "UMAP of TorchDR": 5000}
+MOST = {"KernelPCA": 10_000, "NCA": 5000, "LMNN": 1500, "UMAP of TorchDR": 1000}
 
 
 class TorchDRUmap(TransformerMixin, BaseEstimator):
@@ -91,6 +91,7 @@ def _add_foreign(found, seed, few, widths):
     try:
         from metric_learn import LMNN
 
+        _mend_metric_learn()
         found["LMNN"] = (
             LMNN(n_components=None, random_state=seed, max_iter=200, learn_rate=1e-6),
             {"n_components": widths},
@@ -106,3 +107,19 @@ def _add_foreign(found, seed, few, widths):
         )
     except ImportError:
         print("torchdr is not installed")
+
+
+def _mend_metric_learn():
+    """Let metric-learn 0.7 run: it passes an argument that scikit-learn renamed."""
+    import metric_learn._util as util
+
+    def renamed(function):
+        def call(*args, force_all_finite=True, **settings):
+            return function(*args, ensure_all_finite=force_all_finite, **settings)
+
+        call.mended = True
+        return call
+
+    for name in ("check_X_y", "check_array"):
+        if not hasattr(getattr(util, name), "mended"):
+            setattr(util, name, renamed(getattr(util, name)))

@@ -40,12 +40,13 @@ from sklearn_whitebox.solvers._train import TrainSettings
 # The defaults below were chosen inside the training rows of a dozen tables and images.
 # Beyond this dimension finer distortion cost more accuracy than dimensions brought.
 _MOST_COMPONENTS = 32
-_LEAST_STEPS, _LEAST_PASSES = 400, 20
+_LEAST_STEPS, _LEAST_SMALL_STEPS, _LEAST_PASSES = 400, 600, 20
+_SMALL_BATCH, _LARGE_BATCH = 256, 1000
 # From here on wider layers pay for themselves.
 _MANY_ROWS = 20_000
 # Rows so few take over up to half of another row of their class.
 _FEW_ROWS, _MIXING, _LEAST_MIXING = 1000, 0.5, 0.05
-_NOISE, _MORE_NOISE, _MASKING = 0.1, 0.3, 0.2
+_NOISE, _MOST_NOISE, _MASKING = 0.1, 0.3, 0.2
 
 
 @dataclass(frozen=True)
@@ -98,10 +99,14 @@ def resolve_plan(estimator, n_rows, n_features, n_classes, *, one_unit=False):
     """
     d = estimator.n_components
     if d is None:
-        d = min(128, max(2 * n_classes, min(n_features, _MOST_COMPONENTS)))
+        # Views are as many classes as there are rows.
+        most = _MOST_COMPONENTS if n_classes else 128
+        d = min(128, max(2 * n_classes, min(n_features, most)))
     batch_size = estimator.batch_size
     if batch_size == "auto":
-        batch_size = max(1000, 4 * d, 20 * n_classes)
+        many = n_rows > _MANY_ROWS or n_classes == 0
+        least = _LARGE_BATCH if many else _SMALL_BATCH
+        batch_size = max(least, 8 * d, 20 * n_classes)
     rate = estimator.learning_rate
     if rate == "auto":
         rate = 1e-2 if estimator.encoder == "linear" else 5e-3
@@ -113,7 +118,7 @@ def resolve_plan(estimator, n_rows, n_features, n_classes, *, one_unit=False):
         float(rate),
         float(estimator.weight_decay),
         _n_passes(estimator, n_rows, batch_size),
-        _row_mixing(estimator, n_rows, one_unit),
+        _row_mixing(estimator, n_rows, n_features if one_unit else 0),
     )
 
 
@@ -122,18 +127,19 @@ def _n_passes(estimator, n_rows, batch_size):
         return estimator.max_iter
     views = estimator.n_views if estimator.objective == "self_supervised" else 1
     n_steps = max(1, n_rows * views // (batch_size or n_rows * views))
-    return max(_LEAST_PASSES, -(-_LEAST_STEPS // n_steps))
+    least = _LEAST_STEPS if n_steps == 1 else _LEAST_SMALL_STEPS
+    return max(_LEAST_PASSES, -(-least // n_steps))
 
 
-def _row_mixing(estimator, n_rows, one_unit):
+def _row_mixing(estimator, n_rows, n_redundant):
     """Mix the less, the more rows there are to fill their classes themselves."""
     if estimator.augment != "auto" or estimator.objective == "self_supervised":
         return None
     mixing = _MIXING * min(1.0, _FEW_ROWS / n_rows)
     mixing = mixing if mixing >= _LEAST_MIXING else 0.0
-    # Only redundant columns, such as pixels, can do without some of them.
-    redundant = one_unit and n_rows > _MANY_ROWS
-    noise, masking = (_MORE_NOISE, _MASKING) if redundant else (_NOISE, 0.0)
+    # Columns of one unit, such as pixels, average noise out and can do without some.
+    noise = min(max(math.sqrt(n_redundant) / 50, _NOISE), _MOST_NOISE)
+    masking = _MASKING if n_redundant and n_rows > _MANY_ROWS else 0.0
     return RowMixing(mixing=mixing, noise=noise, masking=masking)
 
 

@@ -54,8 +54,8 @@ class RateReductionEmbedding(
     ----------
     n_components : int, default=None
         Dimension d of the features. None means ``max(2 * n_classes,
-        min(n_features, 32))``, at most 128. With fewer dimensions than classes
-        orthogonal classes are impossible.
+        min(n_features, 32))``, at most 128, or ``min(n_features, 128)`` without
+        labels. With fewer dimensions than classes orthogonal classes are impossible.
     encoder : {"mlp", "linear"} or callable, default="mlp"
         Network before the sphere. ``"linear"`` starts from whitened principal
         components, of the second moments if `standardize` is False. A callable gets
@@ -83,10 +83,11 @@ class RateReductionEmbedding(
         How training rows are altered anew in every batch. With labels, ``"auto"``
         moves a row towards another one of its class, at most half of the way and less
         the more rows there are than 1,000, and adds noise of a tenth of the deviation.
-        Beyond 20,000 rows whose columns share a scale, such as pixels, the noise is
-        0.3 and a fifth of the entries is replaced by the mean. A callable
-        gets rows as they were passed to `fit` and a :class:`numpy.random.Generator`,
-        and returns as many changed rows. None leaves the rows as they are.
+        Where columns share a scale, as pixels do, the noise is ``sqrt(n_features) /
+        50`` between 0.1 and 0.3, and beyond 20,000 rows a fifth of the entries is
+        replaced by the mean. A callable gets rows as they were passed to `fit` and a
+        :class:`numpy.random.Generator`, and returns as many changed rows. None leaves
+        the rows as they are.
         With ``objective="self_supervised"`` this makes the views, and None is refused:
         ``"auto"`` adds noise of a tenth of the deviation of each column and replaces a
         tenth of the entries by the mean; with `input_shape` it shifts and crops images.
@@ -106,8 +107,9 @@ class RateReductionEmbedding(
         columns one common scale if their ranges are comparable, like grey values.
     batch_size : int or None, default="auto"
         Rows of a stratified batch; None takes all rows at once. ``"auto"`` is
-        ``max(1000, 4 * n_components, 20 * n_classes)``: rates of small batches are
-        biased, because a few rows per class look low-dimensional whatever they are.
+        ``max(256, 8 * n_components, 20 * n_classes)``, at least 1,000 for more than
+        20,000 rows or without labels: rates of small batches are biased, because a few
+        rows per class look low-dimensional whatever they are.
     learning_rate : float, default="auto"
         Peak learning rate of AdamW, after a short warm-up and before a cosine decay to
         zero. ``"auto"`` is 5e-3, and 1e-2 for ``encoder="linear"``.
@@ -115,7 +117,7 @@ class RateReductionEmbedding(
         Decoupled weight decay of the weight matrices.
     max_iter : int or "auto", default="auto"
         Passes over the data, all of them done unless `early_stopping`. ``"auto"`` is
-        20, or more until there are 400 steps.
+        20, or more until there are 400 steps over all rows or 600 over batches.
     early_stopping : bool, default=False
         Hold out a stratified part of the data, stop when its rate reduction no longer
         improves, and keep the best weights.
