@@ -262,14 +262,17 @@ def check_classes(estimator, rows, plan, n_steps):
         )
 
 
-def check_sizes(estimator, plan, n_rows):
+def check_sizes(estimator, plan, n_rows, n_samples=0):
     """Refuse a training that does not fit into memory, before anything is built."""
     n_weights = 0
     if not callable(estimator.encoder):
         widths = (estimator.n_features_in_, *plan.hidden, plan.n_components)
         n_weights = sum(math.prod(pair) for pair in pairwise(widths))
     activations = 4 * n_rows * (estimator.n_features_in_ + sum(plan.hidden))
-    scatter = 16 * estimator.n_features_in_**2 if estimator.encoder == "linear" else 0
+    scatter = 0
+    if estimator.encoder == "linear":
+        n_features = estimator.n_features_in_
+        scatter = 16 * n_features * min(n_features, n_samples)
     check_memory(
         16 * n_weights + 3 * activations + scatter + 40 * plan.n_components**2,
         what=f"Training on batches of {n_rows} rows",
@@ -310,7 +313,7 @@ def train_embedding(estimator, rows):
     per_batch = max(2, (plan.batch_size or len(kept) * views) // views)
     n_steps = max(1, len(kept) // per_batch)
     check_classes(estimator, rows, plan, n_steps)
-    check_sizes(estimator, plan, -(-len(kept) // n_steps) * views)
+    check_sizes(estimator, plan, -(-len(kept) // n_steps) * views, len(kept))
     network = make_network(
         estimator, inputs[kept], _part(rows.weights, kept), generator
     )

@@ -352,14 +352,21 @@ def whitening_directions(
     W : ndarray of shape (n_components, n_features)
         Leading principal directions over their standard deviation, directions of
         negligible variance unscaled; zero rows beyond `n_features`.
+
+    Notes
+    -----
+    Takes O(n p min(n, p)) time for n samples of p features.
     """
-    if weights is None:
-        scatter = X.T @ X / len(X)
+    if len(X) < X.shape[1]:
+        values, vectors = _wide_directions(X, n_components, weights)
     else:
-        shares = (weights / weights.sum()).astype(X.dtype)
-        scatter = (X * shares[:, None]).T @ X
-    values, vectors = np.linalg.eigh(scatter)
-    values, vectors = values[::-1], vectors[:, ::-1]
+        if weights is None:
+            scatter = X.T @ X / len(X)
+        else:
+            shares = (weights / weights.sum()).astype(X.dtype)
+            scatter = (X * shares[:, None]).T @ X
+        values, vectors = np.linalg.eigh(scatter)
+        values, vectors = values[::-1], vectors[:, ::-1]
     strongest = np.argmax(np.abs(vectors), axis=0)
     vectors = vectors * np.sign(vectors[strongest, np.arange(vectors.shape[1])])
     usable = values > 1e-6 * max(values[0], np.finfo(values.dtype).tiny)
@@ -368,3 +375,24 @@ def whitening_directions(
     kept = np.zeros((n_components, X.shape[1]), dtype=X.dtype)
     kept[: len(W)] = W[:n_components]
     return kept
+
+
+def _wide_directions(
+    X: np.ndarray, n_components: int, weights: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Principal variances and directions of fewer samples than features."""
+    shares = np.full(len(X), 1 / len(X)) if weights is None else weights / weights.sum()
+    Y = X * np.sqrt(shares)[:, None]
+    values, combinations = np.linalg.eigh(Y @ Y.T)
+    n_kept = min(n_components, X.shape[1])
+    values, combinations = values[::-1][:n_kept], combinations[:, ::-1][:, :n_kept]
+    usable = values > 1e-6 * max(values[0], np.finfo(values.dtype).tiny)
+    directions = Y.T @ combinations[:, usable] / np.sqrt(values[usable])
+    # Any others are as good: the samples do not vary along them.
+    n_more = n_kept - directions.shape[1]
+    more = np.random.default_rng(0).standard_normal((X.shape[1], n_more))
+    orthonormal, triangle = np.linalg.qr(np.hstack([directions, more]))
+    vectors = orthonormal * np.where(np.diag(triangle) < 0, -1, 1)
+    variances = np.zeros(n_kept)
+    variances[: directions.shape[1]] = values[usable]
+    return variances, vectors

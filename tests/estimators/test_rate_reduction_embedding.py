@@ -1,3 +1,4 @@
+import time
 import warnings
 
 import numpy as np
@@ -283,3 +284,14 @@ def test_angles_between_classes_of_several_ranks():
     bases = [np.eye(3)[:1], np.eye(3)[1:], np.array([[1.0, 1.0, 0.0]]) / 2**0.5]
     angles = class_angles(bases, [np.ones(1), np.ones(2), np.ones(1)])
     np.testing.assert_allclose(angles, [[0, 90, 45], [90, 0, 45], [45, 45, 0]])
+
+
+def test_linear_encoder_starts_from_wide_data_in_a_moment(rng):
+    y = np.arange(40) % 4
+    X = rng.normal(size=(40, 20_000)) + rng.normal(size=(4, 20_000))[y]
+    embedding = RateReductionEmbedding(encoder="linear", max_iter=3, random_state=0)
+    start = time.perf_counter()
+    embedding.fit(X, y)
+    # The scatter of the features, of 1.5 GiB, would take minutes.
+    assert time.perf_counter() - start < 30
+    assert np.isfinite(embedding.transform(X)).all()
