@@ -91,7 +91,8 @@ class FeatureSphereDisplay:
         Raises
         ------
         ValueError
-            If `Z` does not have three columns and a row for each entry of `y`.
+            If `Z` does not have three columns of finite numbers and a row for each
+            entry of `y`.
         """
         Z, y = np.asarray(Z, dtype=np.float64), np.asarray(y)
         if Z.ndim != 2 or Z.shape[1] != 3 or y.shape != Z.shape[:1]:
@@ -99,6 +100,8 @@ class FeatureSphereDisplay:
                 f"Z of shape {Z.shape} should have three columns and a row for each of "
                 f"the {len(y)} entries of y."
             )
+        if not np.isfinite(Z).all():
+            raise ValueError("Z holds NaN or infinity.")
         return cls(Z, y).plot(ax, **plot_settings)
 
     def plot(self, ax=None, *, size=8.0, title=None):

@@ -150,3 +150,8 @@ def test_only_three_dimensions_fit_on_the_sphere():
         FeatureSphereDisplay.from_predictions(np.eye(4), [0, 1, 2, 3])
     with pytest.raises(ValueError, match="three columns"):
         FeatureSphereDisplay.from_predictions(np.eye(3), [0, 1])
+
+
+def test_features_on_a_sphere_that_are_not_finite_are_refused():
+    with pytest.raises(ValueError, match="NaN or infinity"):
+        FeatureSphereDisplay.from_predictions([[np.nan, 0, 1]], [0])
