@@ -99,6 +99,9 @@ class ReduNetConstruction(ReduNetPrediction):
             candidates = [(lift, {})]
         else:
             shape = inputs.signal_shape(self.input_shape, X.shape[1])
+            if self.lift == "random_relu" and shape is None and self.n_channels:
+                # The choice of the distortion alone would take minutes.
+                self._check_network(labels, n_classes, (1, self.n_channels), X.itemsize)
             candidates = self._candidates(X, weights, shape, seed)
         automatic = self.distortion == "auto"
         distortions = _DISTORTIONS if automatic else (float(self.distortion),)
@@ -141,16 +144,8 @@ class ReduNetConstruction(ReduNetPrediction):
         return [(lift, inputs.fit_lift(lift, X, weights, **options)) for lift in lifts]
 
     def _check_sizes(self, labels, total, probe):
-        counts = np.bincount(labels, minlength=len(self.classes_))
-        fitting.check_network(
-            counts,
-            self._row_shape,
-            probe.itemsize,
-            n_layers=self.n_layers,
-            dense=self.compress_layers is None or self.finetune > 0,
-            in_memory=self.chunk_size is None,
-            trained=self.finetune > 0,
-        )
+        n_classes = len(self.classes_)
+        self._check_network(labels, n_classes, self._row_shape, probe.itemsize)
         step = self.step_size * self._row_shape[1] / (total * self.distortion_)
         if self.step_mode == "absolute" and step > _LARGEST_STEP:
             warnings.warn(
@@ -160,6 +155,17 @@ class ReduNetConstruction(ReduNetPrediction):
                 UserWarning,
                 stacklevel=6,
             )
+
+    def _check_network(self, labels, n_classes, row_shape, itemsize):
+        fitting.check_network(
+            np.bincount(labels, minlength=n_classes),
+            row_shape,
+            itemsize,
+            n_layers=self.n_layers,
+            dense=self.compress_layers is None or self.finetune > 0,
+            in_memory=self.chunk_size is None,
+            trained=self.finetune > 0,
+        )
 
     def _settings(self, growing):
         return {

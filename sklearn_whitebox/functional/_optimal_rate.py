@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from numbers import Integral
 
 import numpy as np
 from numpy.typing import NDArray
@@ -344,8 +345,8 @@ def _check(
 ) -> NDArray[np.float64]:
     if not distortion > 0 or not math.isfinite(distortion):
         raise ValueError(f"distortion={distortion} must be positive and finite.")
-    if not n_features >= 1:
-        raise ValueError(f"n_features={n_features} must be at least 1.")
+    if not isinstance(n_features, Integral) or n_features < 1:
+        raise ValueError(f"n_features={n_features} must be an integer of at least 1.")
     sizes = np.asarray(class_sizes, np.float64)
     if sizes.ndim != 1 or len(sizes) == 0:
         raise ValueError(f"class_sizes={class_sizes!r} must list a size per class.")

@@ -338,3 +338,10 @@ def test_weights_of_separate_classes_may_be_any(rng):
             X, y, sample_weight=rng.random(60)
         )
         assert model.score(X, y) == 1
+
+
+def test_random_features_beyond_memory_are_refused_at_once(rng):
+    X, y = rng.normal(size=(30, 4)), np.arange(30) % 3
+    model = ReduNetClassifier(lift="random_relu", n_channels=10**8)
+    with pytest.raises(ValueError, match="n_channels"):
+        model.fit(X, y)
