@@ -22,6 +22,8 @@ LARGE = ["mnist", "fashion"]
 TUNED = ["wine", "iris", "breast cancer", "wdbc", "vehicle", "vowel", "segment",
          "digits", "ionosphere", "sonar"]  # fmt: skip
 
+_FAILED = []
+
 
 def run(quick, seeds, data_dir, only=None, methods_only=None, tuned=True):
     """Rows of every set, split and method, and their means."""
@@ -43,7 +45,7 @@ def run(quick, seeds, data_dir, only=None, methods_only=None, tuned=True):
                 parts = split(name, seed, data_dir)
                 if parts is not None:
                     rows += _measure(name, seed, parts, methods_only, tuned=True)
-    return {"rows": rows, "summary": summarise(rows)}
+    return {"rows": rows, "failed": _FAILED, "summary": summarise(rows)}
 
 
 def summarise(rows):
@@ -92,6 +94,7 @@ def _measure(name, seed, parts, methods_only, tuned):
             Z_test, transform_seconds = timed(fitted.transform, X_test)
         except (ValueError, np.linalg.LinAlgError, MemoryError) as error:
             print(f"{name} {label}: {error}")
+            _FAILED.append(f"{name}, split {seed}, {label}: {error}")
             continue
         Z_test = np.asarray(Z_test, dtype=np.float64)
         row = {"data": name, "seed": seed, "method": label, "tuned": tuned}

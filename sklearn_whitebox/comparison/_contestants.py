@@ -16,6 +16,7 @@ from sklearn_whitebox.comparison._data import DataError
 from sklearn_whitebox.estimators import (
     CRATEClassifier,
     RateReductionEmbedding,
+    ReduNetClassifier,
     SparseDictionaryLearner,
     SubspaceClusterer,
 )
@@ -23,6 +24,7 @@ from sklearn_whitebox.estimators import (
 OURS = (
     "CRATEClassifier",
     "RateReductionEmbedding",
+    "ReduNetClassifier",
     "SparseDictionaryLearner",
     "SubspaceClusterer",
 )
@@ -79,9 +81,7 @@ def embeddings(settings):
             random_state=settings.seed,
             **({"max_iter": 10} if settings.quick else {}),
         ),
-        # The features come prepared; scaling each pixel would blow up the margins.
         "RateReductionEmbedding": RateReductionEmbedding(
-            standardize=False,
             device=settings.device,
             random_state=settings.seed,
             **({"max_iter": 40} if settings.quick else {}),
@@ -129,6 +129,9 @@ def classifiers(settings):
             random_state=seed, **({"max_iter": 30} if settings.quick else {})
         ),
         "MLPClassifier": MLPClassifier((256,), random_state=seed),
+        "ReduNetClassifier": ReduNetClassifier(
+            20 if settings.quick else 50, device=settings.device, random_state=seed
+        ),
         "CRATEClassifier": CRATEClassifier(
             image_shape=settings.image_shape,
             device=settings.device,

@@ -4,6 +4,7 @@ import os
 import platform
 import sys
 import time
+import warnings
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -324,7 +325,6 @@ def _rate_curve(problem, y, settings, fold, say):
         ),
         "RateReductionEmbedding": lambda d: RateReductionEmbedding(
             d,
-            standardize=False,
             max_iter=20 if settings.quick else 50,
             device=settings.device,
             random_state=settings.seed,
@@ -334,10 +334,15 @@ def _rate_curve(problem, y, settings, fold, say):
     for name, make in makers.items():
         limit = settings.n_classes - 1 if name.startswith("Linear") else most
         curve["dimensions"][name] = [d for d in dimensions if d <= limit]
-        curve["rates"][name] = [
-            rate_reduction_score(make(d).fit(X, y[train]).transform(X_test), y[test])
-            for d in curve["dimensions"][name]
-        ]
+        with warnings.catch_warnings():
+            # What happens with fewer dimensions than classes is the question here.
+            warnings.filterwarnings("ignore", "n_components=. is fewer", UserWarning)
+            curve["rates"][name] = [
+                rate_reduction_score(
+                    make(d).fit(X, y[train]).transform(X_test), y[test]
+                )
+                for d in curve["dimensions"][name]
+            ]
     sizes = np.bincount(y[test])
     sizes = sizes[sizes > 0]
     # Orthogonal classes need a dimension each; below that no closed form is known.

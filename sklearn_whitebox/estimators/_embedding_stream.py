@@ -11,7 +11,6 @@ from sklearn_whitebox.estimators._embedding_fitting import (
     check_sizes,
     make_alteration,
     make_objective,
-    resolve_plan,
 )
 from sklearn_whitebox.estimators._embedding_inputs import (
     Rows,
@@ -28,6 +27,7 @@ from sklearn_whitebox.estimators._embedding_network import (
     raw_features,
     with_sphere,
 )
+from sklearn_whitebox.estimators._embedding_plan import resolve_plan
 from sklearn_whitebox.estimators._embedding_views import make_views
 from sklearn_whitebox.estimators._network_state import arrays_of, load_arrays
 from sklearn_whitebox.solvers._rate_batches import sorted_blocks, stratified_batches

@@ -47,8 +47,6 @@ class PolarTransformer(
     output_shape_ : tuple of int
         ``(channels * n_radii, n_angles)``, to be given as `input_shape` to
         :class:`ReduNetClassifier`.
-    sampling_ : csr_array of shape (height * width, n_radii * n_angles)
-        Weights of the pixels of one channel in each output.
     n_features_in_ : int
         Number of features seen during fit.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
@@ -125,7 +123,6 @@ class PolarTransformer(
         )
         self.input_shape_ = shape
         self.output_shape_ = (shape[0] * self.n_radii, self.n_angles)
-        self.sampling_ = self._sampling_weights(*shape[1:])
         return self
 
     def transform(self, X):
@@ -151,7 +148,8 @@ class PolarTransformer(
             remedy="transform fewer rows at a time, or lower n_radii or n_angles",
         )
         pixels = rows.reshape(-1, height * width)
-        Z = (self.sampling_.T.astype(rows.dtype) @ pixels.T).T
+        sampling = self._sampling_weights(height, width)
+        Z = (sampling.T.astype(rows.dtype) @ pixels.T).T
         Z = np.ascontiguousarray(Z).reshape(len(rows), self._n_features_out)
         return restore(Z, like=X, estimator=self)
 

@@ -148,8 +148,8 @@ class RateReductionEmbedding(
         Rate reduction of the training features that have labels, in nats per sample;
         for ``objective="self_supervised"`` that of the views of up to 1,000 rows.
     rate_reduction_bound_ : float
-        What it can be at most with these class sizes, dimension and distortion;
-        infinite for ``normalize=None``.
+        What it can be at most with these class sizes, dimension and distortion, if
+        every class has a mean squared norm of one; infinite for ``normalize=None``.
     coding_rate_ : float
         Coding rate of all training features, in nats per sample.
     conditional_coding_rate_ : float

@@ -70,9 +70,10 @@ class ReduNetPrediction(
         Returns
         -------
         decision : ndarray or Tensor of shape (n_samples,) or (n_samples, n_classes)
-            Negative incremental coding lengths in nats, or squared distances from the
-            subspaces if `n_components` is given, times `sharpness_`; for two classes
-            the second minus the first.
+            Negative incremental coding lengths in nats or, if `n_components` is given,
+            negative squared distances from the subspaces plus the logarithms of the
+            factors of `class_weight`, times `sharpness_`; for two classes the second
+            minus the first.
         """
         scores = self._scores(X)
         if len(self.classes_) == 2:

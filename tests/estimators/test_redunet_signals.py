@@ -135,7 +135,7 @@ def test_transformers_may_make_the_signals():
     polar = PolarTransformer(4, n_angles=12)
     net = ReduNetClassifier(3, lift=polar, input_shape=(4, 12)).fit(X[:60], y[:60])
     assert net.transform(X[:2]).shape == (2, 48)
-    assert not hasattr(polar, "sampling_")
+    assert not hasattr(polar, "output_shape_")
     turned = np.rot90(X[:9].reshape(9, 8, 8), axes=(1, 2)).reshape(9, -1)
     np.testing.assert_allclose(
         net.predict_proba(turned), net.predict_proba(X[:9]), atol=1e-8
