@@ -3,8 +3,8 @@ Can distortion and dimension be chosen without test labels?
 ===========================================================
 
 :class:`~sklearn_whitebox.RateReductionEmbedding` has two settings that shape the classes: the
-`distortion` and the dimension. Its own score, the rate reduction, cannot choose them, because its
-scale depends on both. This example asks which score of *unlabelled* rows ranks settings as the accuracy
+`distortion` and the dimension. Its own score, the rate reduction, is not made to choose them, because
+its scale depends on both. This example asks which score of *unlabelled* rows ranks settings as the accuracy
 on labelled ones does.
 """
 
@@ -118,7 +118,7 @@ print(
 )
 
 # %%
-# The rate reduction itself grows with every dimension and with finer distortions, whether the classes
-# are told apart or not. Its share of the attainable is largest where little can be attained. How certain
-# a classifier with calibrated probabilities is about unlabelled rows ranks the settings nearly as their
-# accuracy does.
+# No score finds the very best setting. The rate reduction grows with every dimension and with finer
+# distortions, whether the classes are told apart or not; its share of the attainable misleads, being
+# largest where little can be attained. How certain a classifier is about unlabelled rows tells settings
+# with too few dimensions from the others, and beyond those the choice is worth about a hundredth.
