@@ -63,7 +63,7 @@ class RateReductionEmbedding(
         (n, n_features) to (n, n_components) in float32; it must build the same
         architecture whenever it is called, and be importable for pickling. Its initial
         weights are its own affair.
-    hidden_layer_sizes : sequence of int or "auto", default="auto"
+    hidden_layer_sizes : int, sequence of int or "auto", default="auto"
         Widths of the hidden layers of ``encoder="mlp"``, each with batch normalisation
         and ReLU. ``"auto"`` is ``(256, 256)``, and ``(1024, 512)`` for more than 20,000
         rows.
@@ -226,7 +226,11 @@ class RateReductionEmbedding(
     _parameter_constraints: dict = {  # noqa: RUF012
         "n_components": [Interval(Integral, 1, None, closed="left"), None],
         "encoder": [StrOptions({"mlp", "linear"}), callable],
-        "hidden_layer_sizes": ["array-like", StrOptions({"auto"})],
+        "hidden_layer_sizes": [
+            "array-like",
+            StrOptions({"auto"}),
+            Interval(Integral, 1, None, closed="left"),
+        ],
         "normalize": [StrOptions({"sphere", "frobenius"}), None],
         "distortion": [Interval(Real, 0, None, closed="neither")],
         "objective": [StrOptions({"supervised", "semi_supervised", "self_supervised"})],
