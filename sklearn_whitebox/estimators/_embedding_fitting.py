@@ -109,10 +109,10 @@ def check_classes(estimator, rows, plan, n_steps):
         return
     if len(rows.classes) < 2:
         partly = estimator.objective == "semi_supervised"
+        hint = " A label of -1 counts as none." if partly else ""
         raise ValueError(
             f"y has {len(rows.classes)} class; the rate reduction of a single class is "
-            "identically zero, so at least 2 classes are needed."
-            + " A label of -1 counts as none." * partly
+            f"identically zero, so at least 2 classes are needed.{hint}"
         )
     counts = np.bincount(rows.labels[rows.labels >= 0], minlength=len(rows.classes))
     single = rows.classes[counts == 1]
