@@ -57,15 +57,21 @@ def summarise(rows):
     for (data, method, tuned), members in groups.items():
         line = {"data": data, "method": method, "tuned": tuned, "splits": len(members)}
         for key in (*HEADS, "rate_reduction", "attained", "angle"):
-            line[key] = round(float(np.mean([m[key] for m in members])), 4)
+            values = [m[key] for m in members if key in m]
+            if values:
+                line[key] = round(float(np.mean(values)), 4)
         for key in ("fit_seconds", "transform_seconds"):
-            line[key] = round(float(np.median([m[key] for m in members])), 4)
-        line["dimension"] = members[0]["dimension"]
+            values = [m[key] for m in members if key in m]
+            if values:
+                line[key] = round(float(np.median(values)), 4)
+        line["dimension"] = members[0].get("dimension")
         table.append(line)
     ranks = {}
     for head in HEADS:
         for data in {line["data"] for line in table if not line["tuned"]}:
             group = [x for x in table if x["data"] == data and not x["tuned"]]
+            if len(group) < 4:  # no field to be ranked in
+                continue
             values = np.array([line[head] for line in group])
             for line, value in zip(group, values, strict=True):
                 rank = 1 + (values > value).sum() + ((values == value).sum() - 1) / 2
