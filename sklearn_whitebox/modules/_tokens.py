@@ -5,23 +5,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from sklearn_whitebox.modules._crate_config import uniform_
 from sklearn_whitebox.modules._patches import images_to_patches
-
-
-def uniform_(parameter: Tensor, bound: float, generator: torch.Generator) -> None:
-    """Fill a parameter with draws from a symmetric interval, in place.
-
-    Parameters
-    ----------
-    parameter : Tensor
-        Filled in place.
-    bound : float
-        Half the length of the interval.
-    generator : Generator
-        Source of the draws.
-    """
-    with torch.no_grad():
-        parameter.uniform_(-bound, bound, generator=generator)
 
 
 class PeriodicEncoding(nn.Module):
