@@ -15,9 +15,12 @@ from sklearn_whitebox.modules._crate_attention import (
     StatisticsAttention,
     SubspaceAttention,
 )
-from sklearn_whitebox.modules._crate_steps import (
+from sklearn_whitebox.modules._crate_config import (
     CRATEConfig,
     Device,
+    uniform_,
+)
+from sklearn_whitebox.modules._crate_steps import (
     ISTAStep,
     MLPStep,
     OvercompleteStep,
@@ -26,7 +29,6 @@ from sklearn_whitebox.modules._tokens import (
     DenseTokens,
     FeatureTokens,
     PatchTokens,
-    uniform_,
 )
 
 _ATTENTIONS = {"mssa": SubspaceAttention, "tssa": StatisticsAttention}
