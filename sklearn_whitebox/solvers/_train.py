@@ -1,13 +1,19 @@
 """The one mini-batch loop: batches, optimiser, schedule, early stopping, history."""
 
+import contextlib
 import math
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from sklearn_whitebox.solvers._flat_adam import FlatAdamW, Moments
+
 Callback = Callable[[int, float], bool]
+Validate = Callable[[], float]
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,27 @@ class TrainSettings:
         Clip the norm of the whole gradient to this.
     patience : int or None, default=None
         Stop after this many epochs without a better validation loss.
+    beta2 : float, default=0.999
+        Forgetting factor of the second moments of the gradient.
+    schedule : {"cosine", "constant"}, default="cosine"
+        Whether the rate falls after the warm-up.
+    schedule_epochs : int or None, default=None
+        Passes after which the rate would be zero; None means `max_epochs`. Training for
+        a known number of passes can so follow the schedule of a longer run.
+    average : float, default=0.0
+        Decay of an exponential moving average of the weights, which is validated and
+        kept in their place; zero keeps the weights themselves.
+    keep_best : bool, default=True
+        Keep the weights of the best validation loss rather than the last ones.
+    max_time : float or None, default=None
+        Stop after so many seconds, in the middle of a pass if need be. The rate falls
+        with the time where that passes faster than the steps.
+    keep_on_interrupt : bool, default=False
+        Stop at ``KeyboardInterrupt`` instead of passing it on, if a pass was done.
+    autocast : bool, default=False
+        Compute losses in bfloat16 where torch thinks it safe; for CUDA.
+    compile : bool, default=False
+        Compile the module first.
     """
 
     learning_rate: float
@@ -40,6 +67,15 @@ class TrainSettings:
     warmup_fraction: float = 0.05
     max_grad_norm: float | None = 1.0
     patience: int | None = None
+    beta2: float = 0.999
+    schedule: Literal["cosine", "constant"] = "cosine"
+    schedule_epochs: int | None = None
+    average: float = 0.0
+    keep_best: bool = True
+    max_time: float | None = None
+    keep_on_interrupt: bool = False
+    autocast: bool = False
+    compile: bool = False
 
 
 @dataclass
@@ -56,12 +92,18 @@ class TrainResult:
         Validation loss after every epoch; empty without validation.
     best_iter : int
         Epoch the weights are of, from 1.
+    stopped : {"", "callback", "patience", "time", "interrupt"}
+        Why training ended before its last epoch; empty if it did not.
+    moments : dict of str to (Tensor, Tensor, Tensor)
+        State of the optimiser after the last step, if one was given to go on from.
     """
 
     weights: dict[str, Tensor] = field(default_factory=dict)
     loss_curve: list[float] = field(default_factory=list)
     validation_curve: list[float] = field(default_factory=list)
     best_iter: int = 0
+    stopped: str = ""
+    moments: Moments = field(default_factory=dict)
 
 
 def train(
@@ -71,8 +113,9 @@ def train(
     settings: TrainSettings,
     *,
     decayed: Callable[[str, nn.Parameter], bool] | None = None,
-    validate: Callable[[], float] | None = None,
+    validate: Validate | None = None,
     callback: Callback | None = None,
+    moments: Moments | None = None,
 ) -> TrainResult:
     """Minimise a mini-batch loss over the parameters of a module, in place.
 
@@ -94,6 +137,9 @@ def train(
         Gives a validation loss, smaller is better.
     callback : callable, default=None
         Called as ``callback(epoch, loss)`` after each epoch; True stops training.
+    moments : dict of str to (Tensor, Tensor, Tensor), default=None
+        State of the optimiser to go on from, of an earlier result; an empty one starts
+        afresh. None starts afresh and keeps no state.
 
     Returns
     -------
@@ -104,101 +150,176 @@ def train(
     ------
     FloatingPointError
         If the loss stops being finite.
+
+    Notes
+    -----
+    The parameters are laid out in a few vectors, see
+    :class:`sklearn_whitebox.solvers._flat_adam.FlatAdamW`. On the CPU the loss is read
+    after every step; on other devices, where reading waits for them, once an epoch.
     """
-    optimizer = _make_optimizer(module, settings, decayed)
-    total_steps = max(1, settings.max_epochs * settings.steps_per_epoch)
-    result = TrainResult()
-    best, step = math.inf, 0
-    for epoch in range(settings.max_epochs):
-        module.train()
-        running, n_batches = 0.0, 0
-        for rows in batches(epoch):
-            _set_rate(optimizer, settings, step / total_steps)
-            value = _take_step(module, loss, rows, optimizer, settings)
-            if not math.isfinite(value):
-                raise FloatingPointError(
-                    f"the training loss became {value} in epoch {epoch + 1} at "
-                    f"learning_rate={settings.learning_rate}; lower it, or scale X."
-                )
-            running, n_batches, step = running + value, n_batches + 1, step + 1
-        result.loss_curve.append(running / max(n_batches, 1))
+    run = _Run(module, loss, settings, decayed, moments)
+    result = run.result
+    try:
+        for epoch in range(settings.max_epochs):
+            run.take_steps(epoch, batches(epoch))
+            watched = run.finish_epoch(validate)
+            if callback is not None and callback(epoch, watched):
+                result.stopped = "callback"
+            waited = epoch + 1 - result.best_iter
+            if settings.patience is not None and waited >= settings.patience:
+                result.stopped = result.stopped or "patience"
+            if result.stopped:
+                break
+    except KeyboardInterrupt:
+        if not (settings.keep_on_interrupt and result.loss_curve):
+            raise
+        result.stopped = "interrupt"
+    finally:
         module.eval()
+    return run.close()
+
+
+class _Run:
+    """One training run: the optimiser, where it stands and what it keeps."""
+
+    def __init__(
+        self,
+        module: nn.Module,
+        loss: Callable[[Tensor], Tensor],
+        settings: TrainSettings,
+        decayed: Callable[[str, nn.Parameter], bool] | None,
+        moments: Moments | None,
+    ) -> None:
+        self._module, self._loss, self._settings = module, loss, settings
+        self.result = TrainResult()
+        self._optimizer = FlatAdamW(
+            module,
+            weight_decay=settings.weight_decay,
+            beta2=settings.beta2,
+            decayed=decayed,
+            moments=moments,
+        )
+        self._keeps_moments = moments is not None
+        self._kept: dict[str, Tensor] = {}
+        self._averages: list[Tensor] = []
+        self._best, self._step = math.inf, 0
+        self._start = time.monotonic()
+        passes = settings.schedule_epochs or settings.max_epochs
+        self._n_steps = max(1, passes * settings.steps_per_epoch)
+        self._device = next(module.parameters()).device
+        if settings.compile:
+            module.compile()
+
+    def take_steps(self, epoch: int, batches: Iterable[Tensor]) -> None:
+        """Take the steps of an epoch, and note their mean loss."""
+        self._module.train()
+        running, n_batches = torch.zeros((), device=self._device), 0
+        reads = self._device.type == "cpu"
+        for rows in batches:
+            value = self._take_step(rows)
+            if reads and not math.isfinite(value.item()):
+                self._refuse(value.item(), epoch)
+            running, n_batches = running + value, n_batches + 1
+            if self._is_late():
+                self.result.stopped = "time"
+                break
+        mean = float(running) / max(n_batches, 1)
+        if not math.isfinite(mean):
+            self._refuse(mean, epoch)
+        self.result.loss_curve.append(mean)
+
+    def finish_epoch(self, validate: Validate | None) -> float:
+        """Validate, and keep the weights if they are the best so far."""
+        result, epoch = self.result, len(self.result.loss_curve)
+        self._module.eval()
         watched = result.loss_curve[-1]
-        if validate is not None:
-            with torch.no_grad():
-                watched = validate()
-            result.validation_curve.append(watched)
-        if validate is None or watched < best:
-            best, result.best_iter = watched, epoch + 1
+        with self._averaged():
             if validate is not None:
-                result.weights = _copy_state(module)
-        if callback is not None and callback(epoch, watched):
-            break
-        waited = epoch + 1 - result.best_iter
-        if settings.patience is not None and waited >= settings.patience:
-            break
-    if not result.weights:
-        result.weights = _copy_state(module)
-    return result
+                with torch.no_grad():
+                    watched = validate()
+                result.validation_curve.append(watched)
+            choose = validate is not None and self._settings.keep_best
+            if not choose or watched < self._best:
+                self._best, result.best_iter = watched, epoch
+                if choose or self._settings.keep_on_interrupt:
+                    self._kept = _copy_state(self._module)
+        return watched
+
+    def close(self) -> TrainResult:
+        """Give the result, and put the module back in order."""
+        if not self._kept:
+            with self._averaged():
+                self._kept = _copy_state(self._module)
+        self.result.weights = {n: w.to("cpu") for n, w in self._kept.items()}
+        if self._keeps_moments:
+            self.result.moments = self._optimizer.moments()
+        for parameter in self._module.parameters():
+            parameter.grad = None
+        return self.result
+
+    def _take_step(self, rows: Tensor) -> Tensor:
+        settings = self._settings
+        # Fitting must work inside the caller's no_grad and inference_mode.
+        with torch.inference_mode(False), torch.enable_grad():
+            self._optimizer.zero_grad()
+            with _autocast(self._device, active=settings.autocast):
+                value = self._loss(rows)
+            value.backward()  # type: ignore[no-untyped-call]
+            self._optimizer.step(self._rate(), settings.max_grad_norm)
+        self._step += 1
+        if settings.average:
+            self._update_averages()
+        return value.detach()
+
+    def _rate(self) -> float:
+        settings, progress = self._settings, self._step / self._n_steps
+        if settings.max_time is not None:
+            elapsed = (time.monotonic() - self._start) / max(settings.max_time, 1e-9)
+            progress = max(progress, min(elapsed, 1.0))
+        warmup, factor = settings.warmup_fraction, 1.0
+        if progress < warmup:
+            factor = (progress + 1e-3) / (warmup + 1e-3)
+        elif settings.schedule == "cosine":
+            factor = 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup)))
+        return settings.learning_rate * factor
+
+    def _is_late(self) -> bool:
+        limit = self._settings.max_time
+        return limit is not None and time.monotonic() - self._start >= limit
+
+    def _refuse(self, value: float, epoch: int) -> None:
+        raise FloatingPointError(
+            f"the training loss became {value} in epoch {epoch + 1} at "
+            f"learning_rate={self._settings.learning_rate}; lower it, or scale X."
+        )
+
+    def _update_averages(self) -> None:
+        vectors = self._optimizer.vectors
+        # Later vectors are of parameters that joined later.
+        for vector in vectors[len(self._averages) :]:
+            self._averages.append(vector.detach().clone())
+        # The first weights must not linger: the window grows with the steps.
+        decay = min(self._settings.average, (1 + self._step) / (10 + self._step))
+        for average, vector in zip(self._averages, vectors, strict=True):
+            average.lerp_(vector.detach(), 1 - decay)
+
+    @contextlib.contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """Put the averages, if there are any, in the place of the weights."""
+        pairs = list(zip(self._optimizer.vectors, self._averages, strict=False))
+        own = [vector.detach().clone() for vector, _ in pairs]
+        for vector, average in pairs:
+            vector.detach().copy_(average)
+        try:
+            yield
+        finally:
+            for (vector, _), values in zip(pairs, own, strict=True):
+                vector.detach().copy_(values)
 
 
-def _take_step(
-    module: nn.Module,
-    loss: Callable[[Tensor], Tensor],
-    rows: Tensor,
-    optimizer: torch.optim.Optimizer,
-    settings: TrainSettings,
-) -> float:
-    # Fitting must work inside the caller's no_grad and inference_mode.
-    with torch.inference_mode(False), torch.enable_grad():
-        optimizer.zero_grad(set_to_none=True)
-        value = loss(rows)
-        value.backward()  # type: ignore[no-untyped-call]
-        if settings.max_grad_norm is not None:
-            nn.utils.clip_grad_norm_(module.parameters(), settings.max_grad_norm)
-        optimizer.step()
-    return float(value.detach())
-
-
-def _make_optimizer(
-    module: nn.Module,
-    settings: TrainSettings,
-    decayed: Callable[[str, nn.Parameter], bool] | None,
-) -> torch.optim.Optimizer:
-    if decayed is None:
-
-        def decayed(name: str, parameter: nn.Parameter) -> bool:
-            return parameter.ndim >= 2
-
-    groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
-    for name, parameter in module.named_parameters():
-        groups[decayed(name, parameter)].append(parameter)
-    return torch.optim.AdamW(
-        [
-            {"params": groups[True], "weight_decay": settings.weight_decay},
-            {"params": groups[False], "weight_decay": 0.0},
-        ],
-        lr=settings.learning_rate,
-        # One kernel for all parameters: small networks spend more on the step than on
-        # the gradient otherwise.
-        fused=all(p.device.type in ("cpu", "cuda") for p in module.parameters()),
-    )
-
-
-def _set_rate(
-    optimizer: torch.optim.Optimizer, settings: TrainSettings, progress: float
-) -> None:
-    warmup = settings.warmup_fraction
-    if progress < warmup:
-        factor = (progress + 1e-3) / (warmup + 1e-3)
-    else:
-        factor = 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup)))
-    for group in optimizer.param_groups:
-        group["lr"] = settings.learning_rate * factor
+def _autocast(device: torch.device, *, active: bool) -> torch.autocast:
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=active)
 
 
 def _copy_state(module: nn.Module) -> dict[str, Tensor]:
-    return {
-        name: value.detach().to("cpu", copy=True)
-        for name, value in module.state_dict().items()
-    }
+    return {n: w.detach().clone() for n, w in module.state_dict().items()}
