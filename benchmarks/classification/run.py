@@ -70,6 +70,8 @@ def main():
         import summarise
 
         summarise.write([output], output.parent)
+        if any("error" in row for row in read(output)):
+            raise SystemExit(1)
 
 
 def _measure_all(tasks, settings):
@@ -83,7 +85,7 @@ def _measure_all(tasks, settings):
         if table is None:
             continue
         if method not in warm:
-            _warm_up(method)
+            warm_up(method)
             warm.add(method)
         row = {"data": name, "fold": fold, "method": method}
         row |= measure(table, fold, method, settings.limit)
@@ -103,7 +105,7 @@ def measure(table, fold, method, limit=None):
     y, y_test = table.y[train], table.y[test]
     row = {"n_train": len(train), "n_features": X.shape[1]}
     try:
-        with _quiet():
+        with quiet():
             model = make(method, table, seed=fold)
             with Clock() as fit, at_most(limit):
                 model.fit(X, y)
@@ -126,16 +128,16 @@ def measure(table, fold, method, limit=None):
     }
 
 
-def _warm_up(method):
+def warm_up(method):
     """Import and compile, away from the clock."""
     table = load("iris")
     train = folds(table)[0][0]
-    with _quiet(), contextlib.suppress(Exception):
+    with quiet(), contextlib.suppress(Exception):
         make(method, table, seed=0).fit(table.X.iloc[train], table.y[train])
 
 
 @contextlib.contextmanager
-def _quiet():
+def quiet():
     """Swallow what methods print, and let them write files into a passing folder."""
     here = Path.cwd()
     with (
