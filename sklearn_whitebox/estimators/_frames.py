@@ -44,7 +44,7 @@ def as_frame(X):
         If it is a lazy frame.
     """
     if type(X).__name__ == "LazyFrame":
-        raise TypeError(f"X is a LazyFrame, which has no rows yet; pass X.collect().")
+        raise TypeError("X is a LazyFrame, which has no rows yet; pass X.collect().")
     if hasattr(X, "column_names") and hasattr(X, "to_pandas"):
         return X.to_pandas()
     return X

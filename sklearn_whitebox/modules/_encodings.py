@@ -236,21 +236,21 @@ class PiecewiseLinearEncoding(nn.Module):
         left = self.edges[:, :-1]
         span = self.edges.diff(dim=1)
         is_bin = span > 0
-        n_bins = is_bin.sum(1, keepdim=True).clamp(min=1)
-        number = torch.arange(span.shape[1], device=span.device)
-        mean = (1 - (number + 0.5) / n_bins).to(span.dtype)
+        n_bins = is_bin.sum(1, keepdim=True).clamp(min=1).to(span)
+        number = torch.arange(span.shape[1], dtype=span.dtype, device=span.device)
+        mean = 1 - (number + 0.5) / n_bins
         spread = (mean * (1 - mean)).clamp(min=_LEAST_SPREAD**2).sqrt()
         gain = (2 / n_bins).sqrt() / spread * is_bin
-        low = torch.where(number == 0, -1.0, 0.0)
-        high = torch.where(number == n_bins - 1, 2.0, 1.0)
+        low = -(number == 0).to(span)
+        high = 1 + (number == n_bins - 1).to(span)
         slope = gain / torch.where(is_bin, span, 1)
         # The number itself is one more line, of slope one and without an end.
-        unbounded = nn.functional.pad(gain * (high - mean), (1, 0), value=math.inf)
+        pad = nn.functional.pad
         return (
-            nn.functional.pad(left + mean * span, (1, 0)),
-            nn.functional.pad(slope, (1, 0), value=1.0),
-            nn.functional.pad(gain * (low - mean), (1, 0), value=-math.inf),
-            unbounded,
+            pad(left + mean * span, (1, 0)),
+            pad(slope, (1, 0), value=1.0),
+            pad(gain * (low - mean), (1, 0), value=-math.inf),
+            pad(gain * (high - mean), (1, 0), value=math.inf),
         )
 
 
