@@ -56,8 +56,7 @@ def count_parameters(estimator):
         return int(sum(array.size for array in arrays))
     if hasattr(estimator, "coef_") and isinstance(estimator, LogisticRegression):
         return int(estimator.coef_.size + estimator.intercept_.size)
-    module = _find_module(estimator, depth=8, seen=set())
-    return module and sum(p.numel() for p in module.parameters())
+    return _count_inside(estimator) or None
 
 
 def prepared(table, estimator, scaled=True):
@@ -154,14 +153,15 @@ _MAKERS = {
 }
 
 
-def _find_module(thing, depth, seen):
-    """Find the first network among the attributes of an object, however deep inside."""
+def _count_inside(thing, depth=8, seen=None):
+    """Size of the largest network among the attributes of an object, deep inside."""
     from torch.nn import Module
 
+    seen = set() if seen is None else seen
     if isinstance(thing, Module):
-        return thing
+        return sum(p.numel() for p in thing.parameters())
     if depth == 0 or id(thing) in seen:
-        return None
+        return 0
     seen.add(id(thing))
     if isinstance(thing, (list, tuple)):
         inner = list(thing)
@@ -169,8 +169,4 @@ def _find_module(thing, depth, seen):
         inner = list(thing.values())
     else:
         inner = list(getattr(thing, "__dict__", {}).values())
-    for part in inner:
-        found = _find_module(part, depth - 1, seen)
-        if found is not None:
-            return found
-    return None
+    return max((_count_inside(part, depth - 1, seen) for part in inner), default=0)
