@@ -147,6 +147,58 @@ def subspace_self_attention(heads: Tensor, *, is_causal: bool = False) -> Tensor
 
 
 @accepts_arrays
+def thresholded_self_attention(
+    heads: Tensor, *, threshold: float = 0.55, is_causal: bool = False
+) -> Tensor:
+    r"""Keep of each token what nearly all of its attention agrees on.
+
+    .. math:: \tau\, \mathbb 1\{A_k > \tau\}\, W_k, \qquad
+       A_k = \operatorname{softmax}(W_k W_k^\top)
+
+    With this in place of :func:`subspace_self_attention` and a threshold above one
+    half, a layer :math:`Z + \eta \sum_k \operatorname{SSA}_k(Z) U_k^\top` denoises a
+    mixture of low-rank Gaussians: with high probability the part of a token inside its
+    own subspace grows by :math:`1 + \eta\tau`, and the noise in the others stays as it
+    is [1]_. It has no gradient to train by and serves to show that.
+
+    Parameters
+    ----------
+    heads : Tensor of shape (..., n_heads, n_tokens, head_dim)
+        Coordinates of the tokens in each subspace, from :func:`split_heads`.
+    threshold : float, default=0.55
+        Level τ in (0, 1); above one half a token reads at most one token.
+    is_causal : bool, default=False
+        Let a token read itself and the tokens before it only.
+
+    Returns
+    -------
+    heads : Tensor of shape (..., n_heads, n_tokens, head_dim)
+        Compressed coordinates.
+
+    Raises
+    ------
+    ValueError
+        If `threshold` is not between zero and one.
+
+    Notes
+    -----
+    The softmax has no factor :math:`1/\sqrt p` here: scores of tokens in a subspace
+    must stand out against those of noise.
+
+    References
+    ----------
+    .. [1] Wang et al. (2025). Attention-only transformers via unrolled subspace
+       denoising. ICML.
+    """
+    if not 0 < threshold < 1:
+        raise ValueError(f"threshold={threshold} must be between 0 and 1.")
+    # Undoes the scale that the attention weights apply.
+    scaled = heads * heads.shape[-1] ** 0.25
+    weights: Tensor = subspace_attention_weights(scaled, is_causal=is_causal)
+    return threshold * (weights > threshold).to(heads) @ heads
+
+
+@accepts_arrays
 def token_memberships(
     heads: Tensor,
     temperature: Tensor | float = 1.0,
@@ -183,13 +235,30 @@ def token_memberships(
     .. [1] Wu et al. (2025). Token statistics transformer: linear-time attention via
        variational rate reduction. ICLR.
     """
-    squares = heads**2
+    return _memberships(heads, heads**2, temperature, bias, is_causal=is_causal)
+
+
+def _memberships(
+    heads: Tensor,
+    squares: Tensor,
+    temperature: Tensor | float,
+    bias: Tensor | float,
+    *,
+    is_causal: bool,
+) -> Tensor:
     if is_causal:
-        shares = squares / squares.cumsum(-2).clamp_min(1e-12) + bias
+        shares = (squares / squares.cumsum(-2).clamp_min(1e-12) + bias).sum(-1)
     else:
-        # The published norm is clipped at 1e-12; this is its square.
-        shares = squares / squares.sum(-2, keepdim=True).clamp_min(1e-24) + bias
-    return (shares.sum(-1) * temperature).softmax(-2)
+        # The published norm is clipped at 1e-12; this is its square. A product sums
+        # over the coordinates without an array of normalised squares.
+        inverse = squares.sum(-2, keepdim=True).clamp_min(1e-24).reciprocal()
+        shares = (squares @ inverse.mT)[..., 0]
+        if isinstance(bias, Tensor) or bias != 0:
+            shares = shares + heads.shape[-1] * (
+                bias[..., 0] if isinstance(bias, Tensor) else bias
+            )
+    memberships: Tensor = (shares * temperature).softmax(-2)
+    return memberships
 
 
 @accepts_arrays
@@ -233,14 +302,12 @@ def token_statistics_attention(
     .. [1] Wu et al. (2025). Token statistics transformer: linear-time attention via
        variational rate reduction. ICLR.
     """
-    memberships: Tensor = token_memberships(
-        heads, temperature, is_causal=is_causal, bias=bias
-    )
-    memberships = memberships[..., None]  # (..., n_heads, n_tokens, 1)
-    weighted = memberships * heads**2
+    squares = heads**2
+    memberships = _memberships(heads, squares, temperature, bias, is_causal=is_causal)
+    columns = memberships[..., None]  # (..., n_heads, n_tokens, 1)
     if is_causal:
-        moment = weighted.cumsum(-2) / (memberships.cumsum(-2) + 1e-8)
-    else:
-        mass = memberships.sum(-2, keepdim=True) + 1e-8
-        moment = weighted.sum(-2, keepdim=True) / mass
-    return -memberships * heads / (1 + moment)
+        moment = (columns * squares).cumsum(-2) / (columns.cumsum(-2) + 1e-8)
+        return -columns * heads / (1 + moment)
+    mass = columns.sum(-2, keepdim=True) + 1e-8
+    moment = memberships[..., None, :] @ squares / mass
+    return heads * (-1 / (1 + moment)) * columns

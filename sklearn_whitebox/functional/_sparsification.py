@@ -10,8 +10,8 @@ def sparsification_step(
     tokens: Tensor,
     dictionary: Tensor,
     *,
-    step_size: float = 0.1,
-    sparsity: float = 0.1,
+    step_size: Tensor | float = 0.1,
+    sparsity: Tensor | float = 0.1,
 ) -> Tensor:
     r"""Sparsify tokens by one proximal step on a non-negative lasso.
 
@@ -62,8 +62,8 @@ def overcomplete_codes(
     tokens: Tensor,
     dictionary: Tensor,
     *,
-    step_size: float = 0.1,
-    sparsity: float = 0.1,
+    step_size: Tensor | float = 0.1,
+    sparsity: Tensor | float = 0.1,
     n_steps: int = 2,
 ) -> Tensor:
     r"""Code tokens in an overcomplete dictionary by a few proximal steps from zero.
@@ -113,8 +113,8 @@ def overcomplete_step(
     dictionary: Tensor,
     decoder: Tensor | None = None,
     *,
-    step_size: float = 0.1,
-    sparsity: float = 0.1,
+    step_size: Tensor | float = 0.1,
+    sparsity: Tensor | float = 0.1,
     n_steps: int = 2,
 ) -> Tensor:
     r"""Denoise tokens through sparse codes in an overcomplete dictionary (ODL).
@@ -155,7 +155,7 @@ def overcomplete_step(
 
 @accepts_arrays
 def lasso_objective(
-    tokens: Tensor, codes: Tensor, dictionary: Tensor, *, sparsity: float = 0.1
+    tokens: Tensor, codes: Tensor, dictionary: Tensor, *, sparsity: Tensor | float = 0.1
 ) -> Tensor:
     r"""Objective that a sparsification step lowers, summed over the tokens.
 

@@ -6,133 +6,59 @@ Every layer first compresses the tokens against a set of subspaces, a step down 
 dictionary, a proximal step on its other two terms.
 """
 
-from typing import NamedTuple, Protocol, cast
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
 
-from sklearn_whitebox.modules._crate_attention import (
-    StatisticsAttention,
-    SubspaceAttention,
-)
-from sklearn_whitebox.modules._crate_config import (
-    CRATEConfig,
-    Device,
-    uniform_,
-)
-from sklearn_whitebox.modules._crate_steps import (
-    ISTAStep,
-    MLPStep,
-    OvercompleteStep,
-)
-from sklearn_whitebox.modules._tokens import (
-    DenseTokens,
-    FeatureTokens,
-    PatchTokens,
-)
+from sklearn_whitebox.modules._crate_config import CRATEConfig, uniform_
+from sklearn_whitebox.modules._crate_layer import CRATELayer, LayerTrace, make_norm
+from sklearn_whitebox.modules._image_tokens import PatchTokens
+from sklearn_whitebox.modules._tokens import DenseTokens, FeatureTokens
 
-_ATTENTIONS = {"mssa": SubspaceAttention, "tssa": StatisticsAttention}
-_SPARSIFIERS = {"ista": ISTAStep, "odl": OvercompleteStep, "mlp": MLPStep}
+__all__ = ["CRATE", "CRATELayer", "LayerTrace"]
+
+_Tokens = DenseTokens | FeatureTokens | PatchTokens
+_TOKENS: dict[str, type[_Tokens]] = {
+    "patch": PatchTokens,
+    "dense": DenseTokens,
+    "feature": FeatureTokens,
+}
+_NOT_DECAYED = ("bias", "temperature")
 
 
 class _Drawn(Protocol):
     def draw(self, generator: torch.Generator) -> None: ...
 
 
-class LayerTrace(NamedTuple):
-    """What went through one layer, for diagnosis.
+class _MemberHeads(nn.Module):
+    """One linear head for each member of an ensemble."""
 
-    Parameters
-    ----------
-    tokens : Tensor of shape (n_samples, n_tokens, d_token)
-        Input of the layer.
-    heads : Tensor of shape (n_samples, n_heads, n_tokens, head_dim)
-        Coordinates of the input in the subspaces.
-    half : Tensor of shape (n_samples, n_tokens, d_token)
-        Tokens after compression.
-    output : Tensor of shape (n_samples, n_tokens, d_token)
-        Tokens after sparsification.
-    """
-
-    tokens: Tensor
-    heads: Tensor
-    half: Tensor
-    output: Tensor
-
-
-class CRATELayer(nn.Module):
-    """One step of sparse rate reduction: compress, then sparsify.
-
-    Parameters
-    ----------
-    config : CRATEConfig
-        Architecture.
-    device : str or device, default=None
-        Where to put the parameters.
-    """
-
-    def __init__(self, config: CRATEConfig, *, device: Device = None) -> None:
+    def __init__(self, config: CRATEConfig) -> None:
         super().__init__()
-        self.compress_norm = _norm(config, device)
-        self.compress = _ATTENTIONS[config.attention](config, device=device)
-        self.sparsify: nn.Module | None = None
-        if config.sparsifier is not None:
-            self.sparsify_norm = _norm(config, device)
-            self.sparsify = _SPARSIFIERS[config.sparsifier](config, device=device)
+        self.weight = _empty(config.n_members, config.n_outputs, config.d_token)
+        self.bias = _empty(config.n_members, config.n_outputs)
 
-    def forward(
-        self,
-        tokens: Tensor,
-        generator: torch.Generator | None = None,
-        n_queries: int | None = None,
-    ) -> Tensor:
-        """Take one step.
+    def draw(self, generator: torch.Generator) -> None:
+        bound = self.weight.shape[-1] ** -0.5
+        uniform_(self.weight, bound, generator)
+        uniform_(self.bias, bound, generator)
 
-        Parameters
-        ----------
-        tokens : Tensor of shape (n_samples, n_tokens, d_token)
-            Tokens.
-        generator : Generator, default=None
-            Source of dropout; None drops nothing.
-        n_queries : int or None, default=None
-            Give the first so many tokens; None gives all.
-
-        Returns
-        -------
-        tokens : Tensor of shape (n_samples, n_queries, d_token)
-            Tokens after the step.
-        """
-        change = self.compress(self.compress_norm(tokens), generator, n_queries)
-        return self._sparsified(tokens[:, :n_queries] + change)
-
-    def trace(self, tokens: Tensor) -> LayerTrace:
-        """Take one step and keep what went through.
-
-        Parameters
-        ----------
-        tokens : Tensor of shape (n_samples, n_tokens, d_token)
-            Tokens.
-
-        Returns
-        -------
-        trace : LayerTrace
-            Intermediate results.
-        """
-        normed = self.compress_norm(tokens)
-        half = tokens + self.compress(normed)
-        heads = self.compress.project(normed)
-        return LayerTrace(tokens, heads, half, self._sparsified(half))
-
-    def _sparsified(self, half: Tensor) -> Tensor:
-        if self.sparsify is None:
-            return half
-        output: Tensor = self.sparsify(self.sparsify_norm(half))
-        # The identity part of the ISTA step is inside it, so it takes no residual.
-        return output if isinstance(self.sparsify, ISTAStep) else half + output
+    def forward(self, features: Tensor) -> Tensor:
+        # One product a member over all rows.
+        logits = torch.baddbmm(
+            self.bias[:, None], features.transpose(0, 1), self.weight.mT
+        )
+        return logits.transpose(0, 1)
 
 
 class CRATE(nn.Module):
-    """White-box transformer for classification.
+    r"""White-box transformer for classification and regression.
+
+    With ``config.n_members`` above one it is an ensemble that shares all layers. Each
+    member multiplies the tokens that enter the first layer by a table of its own, which
+    starts from random signs, and has a head of its own; the mean of the members'
+    losses is what to train, the mean of their predictions what to use [4]_.
 
     Parameters
     ----------
@@ -144,12 +70,20 @@ class CRATE(nn.Module):
     device : str or device, default="cpu"
         Where to put the parameters; ``"meta"`` allocates nothing.
 
+    Notes
+    -----
+    For n tokens of width d a row costs :math:`4nd^2 + 2n^2d` multiply-adds a layer,
+    :math:`4nd^2` of them with ``attention="tssa"``. If a class token is read, the last
+    layer takes its step for that token only, which makes it nearly free.
+
     References
     ----------
     .. [1] Yu et al. (2023). White-box transformers via sparse rate reduction. NeurIPS.
     .. [2] Yang et al. (2024). Scaling white-box transformers for vision. NeurIPS.
     .. [3] Wu et al. (2025). Token statistics transformer: linear-time attention via
        variational rate reduction. ICLR.
+    .. [4] Gorishniy et al. (2025). TabM: Advancing tabular deep learning with
+       parameter-efficient ensembling. ICLR.
     """
 
     def __init__(
@@ -161,18 +95,28 @@ class CRATE(nn.Module):
     ) -> None:
         super().__init__()
         self.config = config
-        self.tokens = _make_tokens(config)
         # Built without memory: layer constructors would draw from the global generator.
-        self.class_token = _empty(1, 1, config.d_token)
+        self.tokens: _Tokens = _TOKENS[config.tokens](config, device="meta")
+        self.class_token: nn.Parameter | None = None
+        if config.pool == "class" and config.n_layers > 0:
+            self.class_token = _empty(1, 1, config.d_token)
         self.position: nn.Parameter | None = None
         if config.tokens == "patch":
-            self.position = _empty(1, self.tokens.n_tokens + 1, config.d_token)
+            self.position = _empty(1, self.n_positions, config.d_token)
+        self.members: nn.Parameter | None = None
+        if config.n_members > 1:
+            self.members = _empty(config.n_members, self.n_positions, config.d_token)
         self.layers = nn.ModuleList(
-            CRATELayer(config, device="meta") for _ in range(config.n_layers)
+            CRATELayer(config, n_positions=self.n_positions, device="meta")
+            for _ in range(config.n_layers)
         )
-        self.norm = _norm(config, "meta")
-        self.head = nn.Linear(
-            config.d_token, config.n_outputs, dtype=torch.float32, device="meta"
+        self.norm = make_norm(config, "meta")
+        self.head: nn.Module = (
+            nn.Linear(
+                config.d_token, config.n_outputs, dtype=torch.float32, device="meta"
+            )
+            if config.n_members == 1
+            else _MemberHeads(config)
         )
         if generator is not None:
             self.to_empty(device="cpu")
@@ -180,6 +124,11 @@ class CRATE(nn.Module):
             self.to(device)
         elif torch.device(device).type != "meta":
             self.to_empty(device=device)
+
+    @property
+    def n_positions(self) -> int:
+        """Number of tokens of a row inside the layers, the class token included."""
+        return self.tokens.n_tokens + (self.class_token is not None)
 
     def draw(self, generator: torch.Generator) -> None:
         """Draw the initial weights, in place.
@@ -204,53 +153,73 @@ class CRATE(nn.Module):
         for part in self.modules():
             if part is not self and hasattr(part, "draw"):
                 cast(_Drawn, part).draw(generator)
+        std = self.config.table_std
         with torch.no_grad():
-            if self.position is None:
+            if self.class_token is not None and self.position is None:
                 uniform_(self.class_token, self.config.d_token**-0.5, generator)
-            else:
-                std = self.config.table_std
+            elif self.class_token is not None:
                 self.class_token.normal_(0, std, generator=generator)
+            if self.position is not None:
                 self.position.normal_(0, std, generator=generator)
+            if self.members is not None:
+                self.members.random_(0, 2, generator=generator).mul_(2).sub_(1)
 
-    def embed(self, X: Tensor) -> Tensor:
+    def embed(self, X: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Turn rows into the tokens that enter the first layer.
 
         Parameters
         ----------
-        X : Tensor of shape (n_samples, n_features)
-            Scaled features, or flattened images with channels last.
+        X : Tensor of shape (n_samples, n_inputs)
+            Scaled numbers, then codes of categories; or flattened images with channels
+            last.
+        generator : Generator, default=None
+            Source of dropout; None drops nothing.
 
         Returns
         -------
-        tokens : Tensor of shape (n_samples, 1 + n_tokens, d_token)
-            The class token comes first.
+        tokens : Tensor of shape (n_samples, n_positions, d_token) or \
+                (n_samples, n_members, n_positions, d_token)
+            A class token comes first, or last if ``config.is_causal``.
         """
-        tokens = self.tokens(X)
-        start = self.class_token.expand(len(tokens), -1, -1)
-        tokens = torch.cat([start, tokens], 1)
-        return tokens if self.position is None else tokens + self.position
+        tokens = self.tokens(X, generator)
+        if self.class_token is not None:
+            start = self.class_token.expand(len(tokens), -1, -1)
+            parts = [tokens, start] if self.config.is_causal else [start, tokens]
+            tokens = torch.cat(parts, 1)
+        if self.position is not None:
+            tokens = tokens + self.position
+        return tokens if self.members is None else tokens[:, None] * self.members
 
     def pool(self, X: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Give the features before the head: the class token of the last layer.
 
         Parameters
         ----------
-        X : Tensor of shape (n_samples, n_features)
-            Scaled features, or flattened images with channels last.
+        X : Tensor of shape (n_samples, n_inputs)
+            Scaled numbers, then codes of categories; or flattened images with channels
+            last.
         generator : Generator, default=None
             Source of dropout; None drops nothing.
 
         Returns
         -------
-        features : Tensor of shape (n_samples, d_token)
-            Normalised class tokens.
+        features : Tensor of shape (n_samples, d_token) or \
+                (n_samples, n_members, d_token)
+            Normalised class tokens, or means over the tokens where there are none.
         """
-        tokens = self.embed(X)
+        embedded = self.embed(X, generator)
+        tokens = embedded.flatten(0, -3)
         last = len(self.layers) - 1
+        reads_first = self.class_token is not None and not self.config.is_causal
         for number, layer in enumerate(self.layers):
             # Nothing reads the other tokens after the last layer.
-            tokens = layer(tokens, generator, 1 if number == last else None)
-        features: Tensor = self.norm(tokens[:, 0])
+            n_queries = 1 if number == last and reads_first else None
+            tokens = layer(tokens, generator, n_queries)
+        if self.class_token is None:
+            pooled = tokens.mean(1)
+        else:
+            pooled = tokens[:, 0 if reads_first else -1]
+        features: Tensor = self.norm(pooled.view(*embedded.shape[:-2], -1))
         return features
 
     def forward(self, X: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -258,26 +227,31 @@ class CRATE(nn.Module):
 
         Parameters
         ----------
-        X : Tensor of shape (n_samples, n_features)
-            Scaled features, or flattened images with channels last.
+        X : Tensor of shape (n_samples, n_inputs)
+            Scaled numbers, then codes of categories; or flattened images with channels
+            last.
         generator : Generator, default=None
             Source of dropout; None drops nothing.
 
         Returns
         -------
-        logits : Tensor of shape (n_samples, n_outputs)
+        logits : Tensor of shape (n_samples, n_outputs) or \
+                (n_samples, n_members, n_outputs)
             Logits.
         """
         logits: Tensor = self.head(self.pool(X, generator))
         return logits
 
-    def trace(self, X: Tensor) -> list[LayerTrace]:
+    def trace(self, X: Tensor, *, member: int = 0) -> list[LayerTrace]:
         """Run rows through the layers and keep what went through each.
 
         Parameters
         ----------
-        X : Tensor of shape (n_samples, n_features)
-            Scaled features, or flattened images with channels last.
+        X : Tensor of shape (n_samples, n_inputs)
+            Scaled numbers, then codes of categories; or flattened images with channels
+            last.
+        member : int, default=0
+            Whose tokens to follow; for ``config.n_members`` above one.
 
         Returns
         -------
@@ -285,6 +259,8 @@ class CRATE(nn.Module):
             One a layer.
         """
         tokens = self.embed(X)
+        if self.members is not None:
+            tokens = tokens[:, member]
         traces: list[LayerTrace] = []
         for layer in self.layers:
             traces.append(cast(CRATELayer, layer).trace(tokens))
@@ -305,36 +281,11 @@ class CRATE(nn.Module):
         Returns
         -------
         decayed : bool
-            False for tokenisers, tables, norms, biases and temperatures.
+            False for tokenisers, tables, norms, biases, temperatures and learnt steps.
         """
         inside = name.startswith(("layers.", "head."))
-        return inside and parameter.ndim >= 2 and not name.endswith("temperature")
+        return inside and parameter.ndim >= 2 and not name.endswith(_NOT_DECAYED)
 
 
 def _empty(*shape: int) -> nn.Parameter:
     return nn.Parameter(torch.empty(shape, dtype=torch.float32, device="meta"))
-
-
-def _norm(config: CRATEConfig, device: Device) -> nn.LayerNorm:
-    return nn.LayerNorm(
-        config.d_token, eps=config.layer_norm_eps, dtype=torch.float32, device=device
-    )
-
-
-def _make_tokens(config: CRATEConfig) -> DenseTokens | FeatureTokens | PatchTokens:
-    if config.tokens == "patch":
-        if config.image_shape is None:
-            raise ValueError("tokens='patch' needs image_shape.")
-        return PatchTokens(
-            config.image_shape,
-            config.patch_size,
-            config.d_token,
-            normalize=config.patch_norm,
-            layer_norm_eps=config.layer_norm_eps,
-            device="meta",
-        )
-    if config.tokens == "dense":
-        return DenseTokens(
-            config.n_features, config.n_tokens, config.d_token, device="meta"
-        )
-    return FeatureTokens(config.n_features, config.d_token, device="meta")

@@ -10,31 +10,70 @@ from sklearn_whitebox.functional._attention import (
     token_memberships,
     token_statistics_attention,
 )
-from sklearn_whitebox.modules._crate_steps import CRATEConfig, Device, _drop, _linear
+from sklearn_whitebox.functional._fused import can_fuse, fused_attention
+from sklearn_whitebox.modules._crate_config import (
+    CRATEConfig,
+    Device,
+    _drop,
+    _drop_mask,
+)
+from sklearn_whitebox.modules._crate_steps import _linear
+
+# Tokens from which on attention weights are better computed twice than kept.
+_MANY_TOKENS = 64
 
 
 class SubspaceAttention(nn.Module):
-    """Compress tokens by attention inside learnt subspaces (MSSA).
+    r"""Compress tokens by attention inside learnt subspaces (MSSA).
+
+    The way back from the subspaces is a projection of its own, or with
+    ``config.tie_output`` the transposed bases times a learnt step:
+    :math:`\kappa \sum_k A_k Z U_k U_k^\top`.
 
     Parameters
     ----------
     config : CRATEConfig
         Architecture.
+    n_positions : int or None, default=None
+        Longest row of tokens; only the causal form of TSSA needs it.
     device : str or device, default=None
         Where to put the parameters.
     """
 
-    def __init__(self, config: CRATEConfig, *, device: Device = None) -> None:
+    def __init__(
+        self,
+        config: CRATEConfig,
+        *,
+        n_positions: int | None = None,
+        device: Device = None,
+    ) -> None:
         super().__init__()
         d_token, inner = config.d_token, config.inner_width
         self.n_heads, self.dropout = config.n_heads, config.dropout
+        self.is_causal = config.is_causal
         self.projection = _linear(d_token, inner, bias=False, device=device)
         self.output: nn.Module = nn.Identity()
+        self.step: nn.Parameter | None = None
+        if config.tie_output:
+            self.step = nn.Parameter(
+                torch.empty((), dtype=torch.float32, device=device)
+            )
         # One subspace that is the whole space needs no way back.
-        if config.n_heads > 1 or inner != d_token:
+        elif config.n_heads > 1 or inner != d_token:
             self.output = _linear(
                 inner, d_token, bias=config.output_bias, device=device
             )
+
+    def draw(self, generator: torch.Generator) -> None:
+        """Set the initial step of a tied output.
+
+        Parameters
+        ----------
+        generator : Generator
+            Not drawn from.
+        """
+        if self.step is not None:
+            nn.init.ones_(self.step)
 
     def project(self, tokens: Tensor) -> Tensor:
         """Give the coordinates of tokens in the subspaces.
@@ -50,7 +89,7 @@ class SubspaceAttention(nn.Module):
             Coordinates.
         """
         heads: Tensor = split_heads(self.projection(tokens), self.n_heads)
-        # Used by three products, each of which would copy a strided view.
+        # Used by several products, each of which would copy a strided view.
         return heads.contiguous()
 
     def forward(
@@ -75,11 +114,12 @@ class SubspaceAttention(nn.Module):
         change : Tensor of shape (n_samples, n_queries, d_token)
             To be added to the tokens.
         """
-        heads = self.project(tokens)
-        weights = subspace_attention_weights(heads, n_queries=n_queries)
-        weights = _drop(weights, self.dropout, generator)
-        change: Tensor = self.output(merge_heads(weights @ heads))
-        return _drop(change, self.dropout, generator)
+        head_dim = self.projection.out_features // self.n_heads
+        if n_queries is not None and 4 * n_queries <= head_dim and not self.is_causal:
+            attended = self._attend_few(tokens, generator, n_queries)
+        else:
+            attended = self._attend(self.project(tokens), generator, n_queries)
+        return _drop(self._map_back(attended), self.dropout, generator)
 
     def maps(self, heads: Tensor) -> Tensor:
         """Give the attention weights.
@@ -94,8 +134,55 @@ class SubspaceAttention(nn.Module):
         weights : Tensor of shape (n_samples, n_heads, n_tokens, n_tokens)
             Rows sum to one.
         """
-        weights: Tensor = subspace_attention_weights(heads)
+        weights: Tensor = subspace_attention_weights(heads, is_causal=self.is_causal)
         return weights
+
+    def _map_back(self, attended: Tensor) -> Tensor:
+        merged: Tensor = merge_heads(attended)
+        if self.step is not None:
+            return self.step * (merged @ self.projection.weight)
+        change: Tensor = self.output(merged)
+        return change
+
+    def _attend(
+        self, heads: Tensor, generator: torch.Generator | None, n_queries: int | None
+    ) -> Tensor:
+        n_tokens = heads.shape[2]
+        drops = self.dropout > 0 and generator is not None
+        if n_queries is None and not self.is_causal and can_fuse(heads):
+            is_short = n_tokens < _MANY_TOKENS and heads.device.type == "cpu"
+            if drops or is_short:
+                shape = (*heads.shape[:3], n_tokens)
+                return fused_attention(
+                    heads, _drop_mask(heads, shape, self.dropout, generator)
+                )
+        if not drops:
+            queries = heads[:, :, :n_queries]
+            attended: Tensor = nn.functional.scaled_dot_product_attention(
+                queries, heads, heads, is_causal=self.is_causal
+            )
+            return attended
+        weights = subspace_attention_weights(
+            heads, is_causal=self.is_causal, n_queries=n_queries
+        )
+        return _drop(weights, self.dropout, generator) @ heads
+
+    def _attend_few(
+        self, tokens: Tensor, generator: torch.Generator | None, n_queries: int
+    ) -> Tensor:
+        """Attend for few queries without projecting all tokens.
+
+        With the bases U moved to the side of the queries, scores (w_i Uᵀ) z_j and means
+        (Σ_j a_ij z_j) U cost O(n d) a head, the projection of all tokens O(n d p).
+        """
+        weight = self.projection.weight
+        bases = weight.view(self.n_heads, -1, weight.shape[1])  # (K, p, d)
+        first = self.project(tokens[:, :n_queries])  # (n, K, n_queries, p)
+        queries = (first * bases.shape[1] ** -0.5) @ bases  # (n, K, n_queries, d)
+        scores = queries.flatten(1, 2) @ tokens.mT
+        weights = _drop(scores.softmax(-1), self.dropout, generator)
+        means = (weights @ tokens).view(queries.shape)
+        return means @ bases.mT
 
 
 class StatisticsAttention(SubspaceAttention):
@@ -105,28 +192,49 @@ class StatisticsAttention(SubspaceAttention):
     ----------
     config : CRATEConfig
         Architecture.
+    n_positions : int or None, default=None
+        Longest row of tokens; the causal form learns a bias for each position.
     device : str or device, default=None
         Where to put the parameters.
     """
 
-    def __init__(self, config: CRATEConfig, *, device: Device = None) -> None:
+    def __init__(
+        self,
+        config: CRATEConfig,
+        *,
+        n_positions: int | None = None,
+        device: Device = None,
+    ) -> None:
         super().__init__(config, device=device)
         self.projection = _linear(
             config.d_token, config.inner_width, bias=True, device=device
         )
-        self.temperature = nn.Parameter(
-            torch.empty(config.n_heads, 1, dtype=torch.float32, device=device)
-        )
+
+        def empty(*shape: int) -> nn.Parameter:
+            return nn.Parameter(torch.empty(shape, dtype=torch.float32, device=device))
+
+        self.temperature = empty(config.n_heads, 1)
+        self.denom_bias: nn.Parameter | None = None
+        if config.is_causal:
+            if n_positions is None:
+                raise ValueError(
+                    "is_causal=True with attention='tssa' learns a bias for every "
+                    "position; give n_positions."
+                )
+            self.denom_bias = empty(config.n_heads, n_positions, 1)
 
     def draw(self, generator: torch.Generator) -> None:
-        """Set the initial temperature.
+        """Set the initial temperature, bias and step.
 
         Parameters
         ----------
         generator : Generator
             Not drawn from.
         """
+        super().draw(generator)
         nn.init.ones_(self.temperature)
+        if self.denom_bias is not None:
+            nn.init.zeros_(self.denom_bias)
 
     def forward(
         self,
@@ -151,8 +259,10 @@ class StatisticsAttention(SubspaceAttention):
             To be added to the tokens.
         """
         heads = self.project(tokens)
-        attended = token_statistics_attention(heads, self.temperature)
-        change: Tensor = self.output(merge_heads(attended[:, :, :n_queries]))
+        attended = token_statistics_attention(
+            heads, self.temperature, is_causal=self.is_causal, bias=self._bias(heads)
+        )
+        change = self._map_back(attended[:, :, :n_queries])
         return _drop(change, self.dropout, generator)
 
     def maps(self, heads: Tensor) -> Tensor:
@@ -168,5 +278,12 @@ class StatisticsAttention(SubspaceAttention):
         memberships : Tensor of shape (n_samples, n_heads, n_tokens)
             They sum to one over the heads.
         """
-        memberships: Tensor = token_memberships(heads, self.temperature)
+        memberships: Tensor = token_memberships(
+            heads, self.temperature, is_causal=self.is_causal, bias=self._bias(heads)
+        )
         return memberships
+
+    def _bias(self, heads: Tensor) -> Tensor | float:
+        if self.denom_bias is None:
+            return 0.0
+        return self.denom_bias[:, : heads.shape[2]]

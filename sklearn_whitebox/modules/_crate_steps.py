@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from sklearn_whitebox.functional._fused import can_fuse, fused_sparsification
 from sklearn_whitebox.functional._sparsification import (
     overcomplete_codes,
     sparsification_step,
@@ -30,7 +31,50 @@ def _linear(n_in: int, n_out: int, *, bias: bool, device: Device) -> nn.Linear:
     return nn.Linear(n_in, n_out, bias=bias, dtype=torch.float32, device=device)
 
 
-class ISTAStep(nn.Module):
+class _ProximalStep(nn.Module):
+    """Step size and weight of the one-norm, given or learnt."""
+
+    def __init__(self, config: CRATEConfig, *, device: Device) -> None:
+        super().__init__()
+        self._initial = (config.step_size, config.sparsity)
+        self.log_settings: nn.Parameter | None = None
+        if config.learn_step:
+            if min(self._initial) <= 0:
+                raise ValueError(
+                    f"learn_step=True needs step_size={config.step_size} and "
+                    f"sparsity={config.sparsity} to start above zero."
+                )
+            # Logarithms keep both positive; step size first.
+            self.log_settings = nn.Parameter(
+                torch.empty(2, dtype=torch.float32, device=device)
+            )
+
+    @property
+    def step_size(self) -> Tensor | float:
+        """Step of the proximal step."""
+        settings = self.log_settings
+        return self._initial[0] if settings is None else settings[0].exp()
+
+    @property
+    def sparsity(self) -> Tensor | float:
+        """Weight of the one-norm."""
+        settings = self.log_settings
+        return self._initial[1] if settings is None else settings[1].exp()
+
+    def draw(self, generator: torch.Generator) -> None:
+        """Set the initial settings, and draw the initial dictionaries.
+
+        Parameters
+        ----------
+        generator : Generator
+            Source of the draws.
+        """
+        if self.log_settings is not None:
+            with torch.no_grad():
+                self.log_settings.copy_(torch.tensor(self._initial).log())
+
+
+class ISTAStep(_ProximalStep):
     """Sparsify tokens by one proximal step in a complete dictionary.
 
     Parameters
@@ -42,8 +86,7 @@ class ISTAStep(nn.Module):
     """
 
     def __init__(self, config: CRATEConfig, *, device: Device = None) -> None:
-        super().__init__()
-        self.step_size, self.sparsity = config.step_size, config.sparsity
+        super().__init__(config, device=device)
         shape = (config.d_token, config.d_token)
         self.dictionary = nn.Parameter(
             torch.empty(shape, dtype=torch.float32, device=device)
@@ -57,6 +100,7 @@ class ISTAStep(nn.Module):
         generator : Generator
             Source of the draws.
         """
+        super().draw(generator)
         uniform_(self.dictionary, (6 / self.dictionary.shape[1]) ** 0.5, generator)
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -72,16 +116,18 @@ class ISTAStep(nn.Module):
         codes : Tensor of shape (n_samples, n_tokens, d_token)
             Non-negative; they replace the tokens.
         """
+        dictionary, step_size, sparsity = self.dictionary, self.step_size, self.sparsity
+        if can_fuse(tokens):
+            return fused_sparsification(
+                tokens, dictionary, step_size * dictionary, step_size * sparsity
+            )
         codes: Tensor = sparsification_step(
-            tokens,
-            self.dictionary,
-            step_size=self.step_size,
-            sparsity=self.sparsity,
+            tokens, dictionary, step_size=step_size, sparsity=sparsity
         )
         return codes
 
 
-class OvercompleteStep(nn.Module):
+class OvercompleteStep(_ProximalStep):
     """Denoise tokens by sparse codes in an overcomplete dictionary (CRATE-α).
 
     Parameters
@@ -93,8 +139,10 @@ class OvercompleteStep(nn.Module):
     """
 
     def __init__(self, config: CRATEConfig, *, device: Device = None) -> None:
-        super().__init__()
-        self.step_size, self.sparsity = config.step_size, config.sparsity
+        super().__init__(config, device=device)
+        if config.n_steps < 1:
+            raise ValueError(f"n_steps={config.n_steps} must be at least 1.")
+        self.n_steps = config.n_steps
         shape = (config.d_token, config.overcomplete * config.d_token)
         self.dictionary = nn.Parameter(
             torch.empty(shape, dtype=torch.float32, device=device)
@@ -111,6 +159,7 @@ class OvercompleteStep(nn.Module):
         generator : Generator
             Source of the draws.
         """
+        super().draw(generator)
         # The fan-in of d would put the proximal step at the edge of divergence.
         bound = (6 / self.dictionary.shape[1]) ** 0.5
         uniform_(self.dictionary, bound, generator)
@@ -134,6 +183,7 @@ class OvercompleteStep(nn.Module):
             self.dictionary,
             step_size=self.step_size,
             sparsity=self.sparsity,
+            n_steps=self.n_steps,
         )
         return codes
 
