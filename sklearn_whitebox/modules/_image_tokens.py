@@ -13,7 +13,7 @@ from sklearn_whitebox.modules._crate_config import (
 )
 from sklearn_whitebox.modules._patches import check_patch_size, images_to_patches
 
-# More would leave tokens that know nothing of where in the patch a stroke is.
+# Larger patches than these leave resolution for the projection to choose from.
 _MOST_HALVINGS = 3
 
 
@@ -24,8 +24,9 @@ class PatchTokens(nn.Module):
     zero, of a non-negative convolutional lasso: :math:`\operatorname{relu}(D^\top x -
     \lambda)` with learnt atoms and a learnt threshold for each. It gives patches
     the translation equivariance that a linear map of pixels would have to learn from
-    many images. Convolutions halve height and width for as long as a patch still has
-    an even side; the rest of the patch is cut out of what they leave.
+    many images. The first convolutions halve height and width until a patch is two
+    pixels wide, and the patches are cut out of what they leave: where in its patch a
+    stroke lies is not lost. Each has ``d_token // 2`` filters.
 
     Parameters
     ----------
@@ -57,12 +58,10 @@ class PatchTokens(nn.Module):
         self.image_shape, self.patch_size = config.image_shape, config.patch_size
         self.n_tokens = (height // self.patch_size) * (width // self.patch_size)
         self.dropout = config.token_dropout
-        channels: list[int] = []
-        strides: list[int] = []
-        if config.stem:
-            channels, strides = _plan_stem(config.patch_size, config.d_token)
+        strides = _plan_strides(config.patch_size) if config.stem else []
+        n_filters = max(1, config.d_token // 2)
         self.stem = nn.ModuleList()
-        for n_filters, stride in zip(channels, strides, strict=True):
+        for stride in strides:
             self.stem.append(
                 nn.Conv2d(
                     n_channels,
@@ -151,27 +150,21 @@ class PatchTokens(nn.Module):
         return _drop(tokens, self.dropout, generator)
 
 
-def _plan_stem(patch_size: int, width: int) -> tuple[list[int], list[int]]:
-    """Choose the channels and strides of the convolutions before patches are cut.
+def _plan_strides(patch_size: int) -> list[int]:
+    """Choose the strides of the convolutions before patches are cut.
 
     Parameters
     ----------
     patch_size : int
         Side of a patch in pixels.
-    width : int
-        Channels that the last convolution gives.
 
     Returns
     -------
-    channels : list of int
-        Filters of every convolution; half as many in the one before.
     strides : list of int
-        Their strides; the product divides `patch_size`.
+        At least two; their product divides `patch_size`. Halving comes first, where
+        it saves most.
     """
-    n_halvings = 0
-    while n_halvings < _MOST_HALVINGS and patch_size % 2 ** (n_halvings + 1) == 0:
-        n_halvings += 1
-    n_layers = max(2, n_halvings)
-    strides = [1] * (n_layers - n_halvings) + [2] * n_halvings
-    channels = [max(1, width // 2**step) for step in reversed(range(n_layers))]
-    return channels, strides
+    n_halvings, rest = 0, patch_size
+    while n_halvings < _MOST_HALVINGS and rest > 2 and rest % 2 == 0:
+        n_halvings, rest = n_halvings + 1, rest // 2
+    return [2] * n_halvings + [1] * (2 - n_halvings)

@@ -124,9 +124,27 @@ def test_the_stem_keeps_the_scale_of_what_passes_through():
 
 
 def test_work_counts_the_multiply_adds():
-    tokens = _tokens((8, 8, 1), 2, d_token=8)
-    # 8 x 8 places of 3 x 3 x 1 x 4, 4 x 4 places of 3 x 3 x 4 x 8 and of 8 x 8.
-    assert tokens.n_multiply_adds == 64 * 36 + 16 * 288 + 16 * 64
+    tokens = _tokens((8, 8, 1), 4, d_token=8)
+    # 4 x 4 places of 3 x 3 x 1 x 4 and of 3 x 3 x 4 x 4, 2 x 2 places of 16 x 8.
+    assert tokens.n_multiply_adds == 16 * 36 + 16 * 144 + 4 * 128
+
+
+@pytest.mark.parametrize(
+    ("patch_size", "strides"),
+    [
+        (1, [1, 1]),
+        (2, [1, 1]),
+        (3, [1, 1]),
+        (4, [2, 1]),
+        (6, [2, 1]),
+        (8, [2, 2]),
+        (16, [2, 2, 2]),
+        (32, [2, 2, 2]),
+    ],
+)
+def test_convolutions_halve_until_a_patch_is_two_pixels_wide(patch_size, strides):
+    tokens = _tokens((64, 64, 1) if patch_size % 3 else (12, 12, 1), patch_size)
+    assert [layer.stride[0] for layer in tokens.stem] == strides
 
 
 def test_dropout_is_drawn_from_the_generator():
