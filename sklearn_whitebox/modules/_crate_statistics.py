@@ -210,7 +210,8 @@ def _sparsity(layer: CRATELayer, trace: LayerTrace) -> dict[str, Tensor]:
 
 
 def _sparsity_weight(step: ISTAStep | OvercompleteStep) -> float:
-    return float(step.sparsity)
+    weight = step.sparsity
+    return float(weight.detach() if isinstance(weight, Tensor) else weight)
 
 
 def _attention(layer: CRATELayer, trace: LayerTrace) -> dict[str, Tensor]:
