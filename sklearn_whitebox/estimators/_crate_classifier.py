@@ -1,46 +1,28 @@
 """CRATEClassifier: classification by a white-box transformer."""
 
-import warnings
-from numbers import Integral, Real
+from numbers import Real
+from types import MappingProxyType
 
 import numpy as np
-import torch
-from sklearn.base import (
-    ClassifierMixin,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-)
-from sklearn.exceptions import ConvergenceWarning
+from scipy.special import logsumexp
+from sklearn.base import ClassifierMixin
+from sklearn.utils.validation import check_is_fitted
 
-from sklearn_whitebox._array import restore, validate_array
-from sklearn_whitebox._compat import Interval, StrOptions, _check_sample_weight
-from sklearn_whitebox._progress import Progress
-from sklearn_whitebox._random import torch_generator
-from sklearn_whitebox.estimators._base import WhiteboxEstimator, all_or_nothing
-from sklearn_whitebox.estimators._crate_config import (
-    make_config,
+from sklearn_whitebox._array import restore
+from sklearn_whitebox._compat import Interval, StrOptions
+from sklearn_whitebox.estimators._base import all_or_nothing
+from sklearn_whitebox.estimators._crate_base import BaseCRATE
+from sklearn_whitebox.estimators._crate_inference import infer_all
+from sklearn_whitebox.estimators._crate_stream import learn_batch
+from sklearn_whitebox.estimators._crate_targets import (
+    check_classes,
+    number_labels,
     prepare_labels,
-    warm_weights,
 )
-from sklearn_whitebox.estimators._crate_inference import (
-    infer,
-    measure_layers,
-    read_attention,
-)
-from sklearn_whitebox.estimators._crate_training import Training, train_crate
-from sklearn_whitebox.modules._scaling import (
-    channel_scaling,
-    feature_scaling,
-    scale_features,
-)
+from sklearn_whitebox.estimators._crate_training import member_mean_logs
 
 
-class CRATEClassifier(
-    ClassifierMixin,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-    WhiteboxEstimator,
-):
+class CRATEClassifier(ClassifierMixin, BaseCRATE):
     r"""White-box transformer (CRATE) that classifies rows of tables and images.
 
     Every row becomes a few tokens. Each layer is a step up the sparse rate reduction
@@ -54,9 +36,9 @@ class CRATEClassifier(
 
     Parameters
     ----------
-    n_layers : int, default=3
-        Number of layers.
-    d_token : int, default=64
+    n_layers : int or "auto", default="auto"
+        Number of layers. With none the head reads the tokens as they are.
+    d_token : int or "auto", default="auto"
         Width of a token; a multiple of `n_heads`.
     n_heads : int, default=4
         Number of subspaces of each layer.
@@ -71,23 +53,50 @@ class CRATEClassifier(
         Tokens of a table: `n_tokens` learnt non-linear views of all features, or one
         token per feature, which shows what the model reads but costs more and predicts
         less well. Images always give one token per patch.
-    n_tokens : int, default=8
+    n_tokens : int or "auto", default="auto"
         Number of views for ``tokens="dense"``.
+    encoding : {"piecewise_linear", "periodic", "linear"} or "auto", \
+            default="piecewise_linear"
+        How a number enters the tokens: by itself and how far it went through each bin
+        between quantiles, by learnt waves of it, or by itself alone.
+    n_bins : int or "auto", default="auto"
+        Bins of a feature for ``encoding="piecewise_linear"``.
+    categorical_features : "from_dtype", array-like or None, default="from_dtype"
+        Nominal columns: those of a data frame that hold categories, strings or
+        booleans; or their mask, indices or names; or none.
+    max_categories : int or None, default=None
+        Most categories of a column; rarer ones are taken as one, as are those that
+        were not seen at fit. None sets no limit.
+    missing : {"error", "token"}, default="error"
+        Whether a missing number (NaN) is refused, or what it stands for is learnt. A
+        missing label of a nominal column is a category.
     image_shape : (int, int) or (int, int, int), default=None
         Height, width and, unless it is one, number of channels of the images that the
         rows are, flattened row by row with channels last. None for tables.
     patch_size : int, default=None
         Side of a patch in pixels; must divide height and width. None takes the size
         that gives about 32 patches.
-    dropout : float, default=0.1
-        Share of attention weights and of outputs of the attention dropped in training.
-    max_iter : int, default=30
+    stem : bool or "auto", default="auto"
+        Convolutions before an image is cut into patches; ``"auto"`` from 8 x 8 pixels.
+    pool : {"class", "mean"}, default="class"
+        What the head reads: a class token, or the mean of all tokens of a row.
+    augment : "shift" or None, default=None
+        Move images by up to a pixel in training.
+    dropout : float or "auto", default="auto"
+        Share of the tokens of a table, of attention weights and of outputs of the
+        attention dropped in training.
+    n_ensemble : int, default=1
+        Number of independent networks, whose predictions are averaged.
+    n_members : int or "auto", default="auto"
+        Members of each network: they share all layers but scale the tokens by numbers
+        of their own and have heads of their own [4]_. Their predictions are averaged.
+    max_iter : int or "auto", default="auto"
         Most passes over the data, each of at least ten steps. The step size falls to
         zero at the last of them.
     batch_size : int or "auto", default="auto"
         Rows of a step. ``"auto"`` takes all of up to 64 rows, else about a thirtieth of
-        them, between 32 and 512. Where a step sees all rows, training is in double
-        precision without dropout, and an integer sample weight is a repetition.
+        them, between 32 and 512. Up to 64 rows that a step sees at once are trained in
+        double precision without dropout; an integer weight is then a repetition.
     learning_rate : float or "auto", default="auto"
         Peak step size of AdamW. ``"auto"`` takes 2e-3 for tables, 3e-3 for images and
         1e-3 above a million weights.
@@ -95,25 +104,46 @@ class CRATEClassifier(
         Decay of the matrices of layers and head.
     label_smoothing : float, default=0.1
         Share of probability spread over all classes in the training loss.
-    early_stopping : bool, default=False
-        Hold out a stratified part of the data, stop when its log-loss no longer
-        improves, and keep the best weights. Not done with fewer than 50 rows. Small
-        data can spare the rows less than the last passes.
+    early_stopping : bool or "auto", default="auto"
+        Hold out a part of the data, stop when its log-loss no longer
+        improves, and keep the best weights. Not done with fewer than 50 rows.
+        ``"auto"`` does it for tables.
     validation_fraction : float, default=0.15
-        Share of every class held out for early stopping.
+        Share of every class held out.
     n_iter_no_change : int, default=16
         Passes without improvement after which early stopping stops. Without it, and
-        where a step sees all rows, the training loss is watched instead.
+        where a step sees all rows without noise, the training loss is watched instead.
+    refit : bool or "auto", default="auto"
+        After early stopping train again on all rows, for the best number of passes.
+        ``"auto"`` does.
+    calibrate : bool or "auto", default="auto"
+        Divide logits by the temperature of the least log-loss on held-out rows.
+        ``"auto"`` does it with early stopping.
+    max_time : float or None, default=None
+        Stop after about so many seconds and keep the best weights so far. The step
+        size falls to zero by then. None sets no limit.
+    on_interrupt : {"raise", "keep"}, default="raise"
+        Whether ``KeyboardInterrupt`` leaves the estimator as it was before, or ends
+        training and keeps the best weights so far.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes in the loss, times `sample_weight`. ``"balanced"``
         counts the rows of positive `sample_weight`.
     warm_start : bool, default=False
-        Start from the weights and the scaling of the previous fit. Classes, features
-        and architecture must be the same; the settings of training may differ.
+        Start from the weights and the scaling of the previous fit. Classes, columns and
+        architecture
+        must be the same; the settings of training may differ.
+    precision : {"float32", "float64", "bfloat16"}, default="float32"
+        Arithmetic of training. In ``"float64"``, steps that see all rows are free of
+        noise, and an integer weight is a repetition. ``"bfloat16"`` needs CUDA.
+    compile : bool, default=False
+        Compile the network first; worth it for long trainings on CUDA.
     device : str or torch.device, default="auto"
         Where to compute: ``"cpu"``, ``"cuda"``, … ``"auto"`` takes CUDA if there is one
         and the work is more than about ten billion multiply-adds. The fitted model is
         on no device; where a named CUDA device is missing it predicts on the CPU.
+    n_jobs : int or None, default=None
+        Networks of an ensemble trained at a time, one thread each. The result does not
+        depend on it.
     random_state : int, RandomState instance or None, default=None
         Determines initial weights, held-out rows, order of rows and dropout.
     verbose : int, default=0
@@ -124,23 +154,35 @@ class CRATEClassifier(
     classes_ : ndarray of shape (n_classes,)
         Class labels.
     weights_ : dict of str to ndarray
-        Weights of the network, a :class:`sklearn_whitebox.modules.CRATE`.
-    centre_ : ndarray of shape (n_features,)
-        Subtracted from the features: their medians, or the means of the channels.
-    scale_ : ndarray of shape (n_features,)
-        Multiplied with the features: one over their interquartile ranges, or over the
-        standard deviations of the channels; zero for constants.
+        Weights of the network, a :class:`sklearn_whitebox.modules.CRATE`; of an
+        ensemble with a first axis that numbers the networks.
+    n_networks_ : int
+        Number of networks.
+    is_categorical_ : ndarray of bool of shape (n_features,)
+        Which columns are nominal.
+    categories_ : list of ndarray
+        Categories of every nominal column, those taken as one left out.
+    centre_ : ndarray of shape (n_numeric,)
+        Subtracted from the numeric columns: their medians, or the means of the
+        channels.
+    scale_ : ndarray of shape (n_numeric,)
+        Multiplied with the numeric columns: one over their interquartile ranges, or
+        over the standard deviations of the channels; zero for constants.
+    temperature_ : float
+        What logits are divided by.
     loss_curve_ : list of float
-        Smoothed training loss, mean of every pass, in nats.
+        Smoothed training loss, mean of every pass, in nats; of an ensemble
+        the mean of the networks that still trained.
     validation_curve_ : list of float
-        Log-loss of the held-out rows after every pass, in nats; empty without early
-        stopping.
+        Log-loss of the held-out rows after every pass, in nats; empty if none were
+        held out.
     n_iter_ : int
-        Passes done.
-    best_iteration_ : int
-        Pass, from 1, whose weights were kept.
+        Passes done, without those of a refit.
+    best_iteration_ : int or list of int
+        Pass, from 1, whose weights were kept, or after which the refit ended; one for
+        each network of an ensemble.
     n_parameters_ : int
-        Number of weights.
+        Number of weights of all networks.
     n_features_in_ : int
         Number of features seen during fit.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
@@ -148,18 +190,22 @@ class CRATEClassifier(
 
     See Also
     --------
+    CRATERegressor : The same for numbers.
     sklearn.neural_network.MLPClassifier : Perceptron without tokens.
     sklearn.ensemble.HistGradientBoostingClassifier : The first baseline for tables.
     RateReductionEmbedding : Features by rate reduction of the classes.
 
     Notes
     -----
+    Settings left at ``"auto"`` depend on the numbers of rows and columns and on whether
+    rows are images; they were chosen on tables that the benchmark does not score.
+
     A forward pass of a row costs :math:`L (4 n d^2 + 2 n^2 d)` multiply-adds for L
-    layers and n tokens of width d with the defaults, 16 n d² instead of 2 n d² a layer
-    for ``sparsifier="odl"``, without the last term for ``attention="tssa"``; training
-    costs three times that. Weights are float32; rows are classified in their own
-    precision, up to 512 at a time. Training is bitwise reproducible for a given
-    `random_state` on one machine with one number of threads.
+    layers and n tokens of width d with the defaults, times `n_members`; 16 n d² instead
+    of 2 n d² a layer for ``sparsifier="odl"``, without the last term for
+    ``attention="tssa"``; training costs three times that. Rows are predicted in their
+    own precision, up to 512 at a time. Training is bitwise reproducible for a given
+    `random_state` on one machine with one number of threads, unless `max_time` ends it.
 
     References
     ----------
@@ -167,6 +213,8 @@ class CRATEClassifier(
     .. [2] Yang et al. (2024). Scaling white-box transformers for vision. NeurIPS.
     .. [3] Wu et al. (2025). Token statistics transformer: linear-time attention via
        variational rate reduction. ICLR.
+    .. [4] Gorishniy et al. (2025). TabM: advancing tabular deep learning with
+       parameter-efficient ensembling. ICLR.
 
     Examples
     --------
@@ -178,62 +226,56 @@ class CRATEClassifier(
     True
     """
 
+    _is_classifier = True
+    _target_checks = MappingProxyType({})
     _parameter_constraints: dict = {  # noqa: RUF012
-        "n_layers": [Interval(Integral, 1, None, closed="left")],
-        "d_token": [Interval(Integral, 1, None, closed="left")],
-        "n_heads": [Interval(Integral, 1, None, closed="left")],
-        "attention": [StrOptions({"mssa", "tssa"})],
-        "sparsifier": [StrOptions({"ista", "odl", "mlp"}), None],
-        "tokens": [StrOptions({"dense", "feature"})],
-        "n_tokens": [Interval(Integral, 1, None, closed="left")],
-        "image_shape": [tuple, list, None],
-        "patch_size": [Interval(Integral, 1, None, closed="left"), None],
-        "dropout": [Interval(Real, 0, 1, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "batch_size": [
-            StrOptions({"auto"}),
-            Interval(Integral, 1, None, closed="left"),
-        ],
-        "learning_rate": [
-            StrOptions({"auto"}),
-            Interval(Real, 0, None, closed="neither"),
-        ],
-        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        **BaseCRATE._parameter_constraints,
         "label_smoothing": [Interval(Real, 0, 1, closed="left")],
-        "early_stopping": ["boolean"],
-        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "calibrate": ["boolean", StrOptions({"auto"})],
         "class_weight": [dict, StrOptions({"balanced"}), None],
-        "warm_start": ["boolean"],
-        "device": [str, torch.device, None],
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
     }
 
     def __init__(
         self,
         *,
-        n_layers=3,
-        d_token=64,
+        n_layers="auto",
+        d_token="auto",
         n_heads=4,
         attention="mssa",
         sparsifier="ista",
         tokens="dense",
-        n_tokens=8,
+        n_tokens="auto",
+        encoding="piecewise_linear",
+        n_bins="auto",
+        categorical_features="from_dtype",
+        max_categories=None,
+        missing="error",
         image_shape=None,
         patch_size=None,
-        dropout=0.1,
-        max_iter=30,
+        stem="auto",
+        pool="class",
+        augment=None,
+        dropout="auto",
+        n_ensemble=1,
+        n_members="auto",
+        max_iter="auto",
         batch_size="auto",
         learning_rate="auto",
         weight_decay=1e-2,
         label_smoothing=0.1,
-        early_stopping=False,
+        early_stopping="auto",
         validation_fraction=0.15,
         n_iter_no_change=16,
+        refit="auto",
+        calibrate="auto",
+        max_time=None,
+        on_interrupt="raise",
         class_weight=None,
         warm_start=False,
+        precision="float32",
+        compile=False,
         device="auto",
+        n_jobs=None,
         random_state=None,
         verbose=0,
     ):
@@ -244,9 +286,19 @@ class CRATEClassifier(
         self.sparsifier = sparsifier
         self.tokens = tokens
         self.n_tokens = n_tokens
+        self.encoding = encoding
+        self.n_bins = n_bins
+        self.categorical_features = categorical_features
+        self.max_categories = max_categories
+        self.missing = missing
         self.image_shape = image_shape
         self.patch_size = patch_size
+        self.stem = stem
+        self.pool = pool
+        self.augment = augment
         self.dropout = dropout
+        self.n_ensemble = n_ensemble
+        self.n_members = n_members
         self.max_iter = max_iter
         self.batch_size = batch_size
         self.learning_rate = learning_rate
@@ -255,24 +307,37 @@ class CRATEClassifier(
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
+        self.refit = refit
+        self.calibrate = calibrate
+        self.max_time = max_time
+        self.on_interrupt = on_interrupt
         self.class_weight = class_weight
         self.warm_start = warm_start
+        self.precision = precision
+        self.compile = compile
         self.device = device
+        self.n_jobs = n_jobs
         self.random_state = random_state
         self.verbose = verbose
 
     @all_or_nothing()
-    def fit(self, X, y, sample_weight=None):
-        """Train the network on labelled rows.
+    def partial_fit(self, X, y, classes=None, sample_weight=None):
+        """Take one pass over a batch of rows, with the state of AdamW of the last one.
+
+        The first batch fixes the columns, their scaling and the bins, so it should be
+        typical. There is no early stopping, no schedule but a short warm-up, and no
+        calibration. After :meth:`fit` it goes on from the fitted weights.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Table, or images flattened row by row with channels last.
+        X : array-like or DataFrame of shape (n_samples, n_features)
+            Rows.
         y : array-like of shape (n_samples,)
             Class labels.
+        classes : array-like of shape (n_classes,), default=None
+            All labels that will come; needed at the first call.
         sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights; rows of zero weight are as good as absent.
+            Non-negative weights.
 
         Returns
         -------
@@ -282,45 +347,15 @@ class CRATEClassifier(
         Raises
         ------
         ValueError
-            If there are fewer than two classes, or `image_shape`, `patch_size` or
-            `n_heads` do not fit the data or one another.
+            If `classes` is missing at the first call or differs from before, or a label
+            is not among them.
         """
-        before = dict(vars(self))
-        X, y = validate_array(self, X, y, power=2)
-        weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
-        classes, kept, labels, weight = prepare_labels(y, weight, self.class_weight)
-        X = X[kept]
-        config = make_config(self, X.shape[1], len(classes))
-        warm = warm_weights(before, classes, config) if self.warm_start else None
-        if warm is None:
-            centre, scale = _scaling(X, config, weight)
+        known = dict(vars(self))
+        if "weights_" in known:
+            check_classes(classes, known["classes_"])
         else:
-            centre, scale = before["centre_"], before["scale_"]
-        inputs = scale_features(X, centre, scale, soften=config.tokens != "patch")
-        progress = Progress(self, self.max_iter, X, y, verbose=self.verbose)
-        # Tensors made in the caller's inference_mode could not be trained on.
-        with torch.inference_mode(False):
-            module, result = train_crate(
-                config,
-                (inputs, labels, weight),
-                self._training(),
-                generator=torch_generator(self.random_state),
-                warm=warm,
-                callback=progress,
-            )
-        progress.close()
-        self._warn_if_stuck(result.loss_curve)
-
-        self.classes_ = classes
-        self.centre_, self.scale_ = centre, scale
-        self._architecture = vars(config).copy()
-        self.weights_ = {name: w.numpy() for name, w in result.weights.items()}
-        self.n_parameters_ = sum(p.numel() for p in module.parameters())
-        self.loss_curve_ = result.loss_curve
-        self.validation_curve_ = result.validation_curve
-        self.n_iter_ = len(result.loss_curve)
-        self.best_iteration_ = result.best_iter
-        self._n_features_out = config.d_token
+            known["classes_"] = check_classes(classes)
+        learn_batch(self, X, y, sample_weight, known)
         return self
 
     def predict(self, X):
@@ -328,7 +363,7 @@ class CRATEClassifier(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or DataFrame of shape (n_samples, n_features)
             Rows as in :meth:`fit`.
 
         Returns
@@ -336,15 +371,15 @@ class CRATEClassifier(
         y : ndarray of shape (n_samples,)
             Class labels, from `classes_`; a NumPy array for tensors, too.
         """
-        logits = infer(self, X, lambda module, rows: module(rows))
-        return self.classes_[logits.argmax(1)]
+        check_is_fitted(self)
+        return self.classes_[self._logs(X).argmax(1)]
 
     def predict_proba(self, X):
         """Estimate the probabilities of the classes.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or DataFrame of shape (n_samples, n_features)
             Rows as in :meth:`fit`.
 
         Returns
@@ -352,7 +387,9 @@ class CRATEClassifier(
         probabilities : ndarray or Tensor of shape (n_samples, n_classes)
             Columns in the order of `classes_`; rows sum to one. A tensor for tensors.
         """
-        probabilities = infer(self, X, lambda module, rows: module(rows).softmax(1))
+        check_is_fitted(self)
+        probabilities = np.exp(self._logs(X))
+        probabilities /= probabilities.sum(1, keepdims=True)
         return restore(probabilities, like=X)
 
     def decision_function(self, X):
@@ -360,111 +397,40 @@ class CRATEClassifier(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or DataFrame of shape (n_samples, n_features)
             Rows as in :meth:`fit`.
 
         Returns
         -------
         decision : ndarray or Tensor of shape (n_samples,) or (n_samples, n_classes)
-            Logits; for two classes the logit of the second minus that of the first. A
-            tensor for tensors.
+            Logits divided by the temperature, or logarithms of mean probabilities where
+            there are several networks or members; for two classes that of the second
+            minus that of the first. A tensor for tensors.
         """
-        logits = infer(self, X, lambda module, rows: module(rows))
+        check_is_fitted(self)
+        if self.n_networks_ == 1 and self._architecture["n_members"] == 1:
+            logits = infer_all(self, X, lambda module, rows: module(rows))[0]
+            logits = logits / logits.dtype.type(self.temperature_)
+        else:
+            logits = self._logs(X)
         if len(self.classes_) == 2:
             logits = logits[:, 1] - logits[:, 0]
         return restore(logits, like=X)
 
-    def transform(self, X):
-        """Give the features that the last, linear map classifies.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows as in :meth:`fit`.
-
-        Returns
-        -------
-        features : ndarray or Tensor of shape (n_samples, d_token)
-            Normalised class token of the last layer; a tensor for tensors, unless
-            ``set_output`` asks for a container.
-        """
-        features = infer(self, X, lambda module, rows: module.pool(rows))
-        return restore(features, like=X, estimator=self)
-
-    def attention_maps(self, X, layer=-1):
-        """Show what the class token reads in a layer.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows as in :meth:`fit`.
-        layer : int, default=-1
-            Number of the layer; negative numbers count from the last.
-
-        Returns
-        -------
-        maps : ndarray of shape (n_samples, n_heads, n_tokens) or \
-                (n_samples, n_heads, n_rows, n_columns)
-            For ``attention="mssa"`` the weight of each token in the row of the class
-            token, which with its weight on itself sums to one; for ``"tssa"`` the
-            membership of each token in the subspace of the head, which sums to one over
-            the heads. Images give the grid of their patches.
-
-        Raises
-        ------
-        ValueError
-            If there is no such layer.
-        """
-        return read_attention(self, X, layer)
-
-    def layer_statistics(self, X, *, distortion=0.01, max_samples=256):
-        """Measure what each layer compresses and how sparse it leaves the tokens.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows as in :meth:`fit`.
-        distortion : float, default=0.01
-            Allowed mean squared error per token of unit norm, ε².
-        max_samples : int or None, default=256
-            Look at the first so many rows only; None looks at all.
-
-        Returns
-        -------
-        statistics : dict of str to ndarray
-            One row a layer; see
-            :func:`sklearn_whitebox.modules.layer_statistics`.
-
-        Notes
-        -----
-        The rates cost O(n³) a head, row and layer for n tokens. They need not fall from
-        layer to layer in small networks.
-        """
-        return measure_layers(self, X, distortion=distortion, max_samples=max_samples)
-
-    def _training(self):
-        return Training(
-            max_iter=int(self.max_iter),
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            weight_decay=float(self.weight_decay),
-            label_smoothing=float(self.label_smoothing),
-            held_out=float(self.validation_fraction) if self.early_stopping else 0.0,
-            patience=int(self.n_iter_no_change),
-            device=self.device,
+    def _logs(self, X):
+        """Logarithms of the mean probabilities of all networks and their members."""
+        temperature = self.temperature_
+        parts = infer_all(
+            self, X, lambda module, rows: member_mean_logs(module(rows) / temperature)
         )
+        if len(parts) == 1:
+            return parts[0]
+        count = parts[0].dtype.type(len(parts))
+        return logsumexp(np.stack(parts), axis=0) - np.log(count)
 
-    def _warn_if_stuck(self, curve):
-        if len(curve) >= 10 and min(curve) > 0.99 * curve[0]:
-            warnings.warn(
-                f"The training loss fell by less than 1 % in {len(curve)} epochs; try "
-                "a larger learning_rate or max_iter.",
-                ConvergenceWarning,
-                stacklevel=3,
-            )
+    def _prepare_targets(self, y, weight, known, *, is_batch=False):
+        classes = known["classes_"] if is_batch else None
+        return prepare_labels(y, weight, self.class_weight, classes)
 
-
-def _scaling(X, config, weight):
-    if config.tokens == "patch":
-        return channel_scaling(X, config.image_shape[2], weight)
-    return feature_scaling(X, weight)
+    def _number_targets(self, y, attributes):
+        return number_labels(np.asarray(y).reshape(-1), attributes["classes_"])

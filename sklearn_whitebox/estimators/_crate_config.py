@@ -1,27 +1,169 @@
-"""From the classifier's parameters to the architecture of a CRATE, with checks."""
+"""From the parameters of a CRATE estimator to its architecture, with checks."""
 
 import math
+import warnings
+from dataclasses import dataclass
 from numbers import Integral
 
 import numpy as np
-from sklearn.utils.class_weight import compute_sample_weight
-from sklearn.utils.multiclass import check_classification_targets
 
-from sklearn_whitebox.modules._crate_steps import CRATEConfig
+from sklearn_whitebox.modules._crate_config import CRATEConfig
 from sklearn_whitebox.modules._patches import check_patch_size, default_patch_size
 
+# Up to so many rows a step sees all of them, in their order, in double precision and
+# without dropout: it costs nothing there, and an integer weight is a repetition.
+FULL_BATCH = 64
+# With fewer rows a held-out part says too little to stop by.
+LEAST_ROWS_TO_STOP = 50
+# Attention among so many tokens is slow; among more it is refused.
+_MANY_TOKENS, _MOST_TOKENS = 200, 2000
+# What training may change without changing what the weights mean.
+_OF_TRAINING = ("dropout", "token_dropout")
 
-def make_config(estimator, n_features, n_classes):
+
+@dataclass(frozen=True)
+class Plan:
+    """Settings of a fit, all defaults that depend on the data resolved.
+
+    Parameters
+    ----------
+    n_layers, d_token, n_tokens, n_bins, n_members : int
+        Architecture.
+    encoding : str
+        How numbers are spread before they enter the tokens.
+    dropout, token_dropout : float
+        Shares dropped in training, in the attention and of the first tokens.
+    max_iter, batch_size : int
+        Most passes, and rows of a step.
+    learning_rate : float or None
+        Peak rate; None lets the number of weights decide.
+    early_stopping, refit, calibrate : bool
+        Whether to hold rows out and stop by them, to train again on all rows, and to
+        fit a temperature.
+    cross_fit : bool, default=False
+        Let every member of the ensemble hold out another fold.
+    beta2 : float, default=0.999
+        Forgetting factor of the second moments.
+    warmup_fraction : float, default=0.05
+        Share of the steps over which the rate climbs.
+    average : float, default=0.0
+        Decay of the moving average of the weights; zero for none.
+    """
+
+    n_layers: int
+    d_token: int
+    n_tokens: int
+    n_bins: int
+    n_members: int
+    encoding: str
+    dropout: float
+    token_dropout: float
+    max_iter: int
+    batch_size: int
+    learning_rate: float | None
+    early_stopping: bool
+    refit: bool
+    calibrate: bool
+    cross_fit: bool = False
+    beta2: float = 0.999
+    warmup_fraction: float = 0.05
+    average: float = 0.0
+
+
+def resolve_plan(
+    estimator, n_samples, n_inputs, n_classes, *, is_image, architecture=None
+):
+    """Resolve every default that depends on the data: the one place for it.
+
+    Parameters
+    ----------
+    estimator : BaseCRATE
+        Whose parameters are asked.
+    n_samples, n_inputs : int
+        Rows of positive weight, and columns.
+    n_classes : int
+        Number of classes; zero for regression.
+    is_image : bool
+        Whether the rows are images.
+    architecture : dict or None, default=None
+        Architecture of the model that the fit goes on from, which then decides.
+
+    Returns
+    -------
+    plan : Plan
+        Settings.
+    """
+
+    def choose(name, default):
+        value = getattr(estimator, name)
+        if value != "auto":
+            return value
+        return default if architecture is None else architecture.get(name, default)
+
+    batch_size = choose("batch_size", _batch_size(n_samples))
+    enough = n_samples >= LEAST_ROWS_TO_STOP
+    early_stopping = choose("early_stopping", enough and not is_image)
+    dropout = float(choose("dropout", 0.1))
+    rate = estimator.learning_rate
+    return Plan(
+        n_layers=int(choose("n_layers", 3 if is_image else 2)),
+        d_token=int(choose("d_token", 64)),
+        n_tokens=int(choose("n_tokens", 8)),
+        n_bins=int(choose("n_bins", 16)),
+        n_members=int(choose("n_members", 1)),
+        encoding=choose("encoding", "piecewise_linear"),
+        dropout=dropout,
+        token_dropout=0.0 if is_image else dropout,
+        max_iter=int(choose("max_iter", 30 if is_image else 60)),
+        batch_size=int(batch_size),
+        learning_rate=None if rate == "auto" else float(rate),
+        early_stopping=bool(early_stopping),
+        refit=bool(choose("refit", early_stopping)),
+        calibrate=n_classes > 0 and bool(choose("calibrate", early_stopping)),
+    )
+
+
+def resolve_learning_rate(n_weights, *, is_image):
+    """Choose the peak step size.
+
+    Parameters
+    ----------
+    n_weights : int
+        Number of weights of the network.
+    is_image : bool
+        Whether the rows are images.
+
+    Returns
+    -------
+    learning_rate : float
+        For AdamW.
+    """
+    if n_weights > 1e6:
+        return 1e-3
+    return 3e-3 if is_image else 2e-3
+
+
+def _batch_size(n_samples):
+    if n_samples <= FULL_BATCH:
+        return FULL_BATCH
+    return min(max(2 ** math.ceil(math.log2(n_samples / 32)), 32), 512)
+
+
+def make_config(estimator, plan, n_numeric, categories, n_outputs):
     """Make the architecture that the parameters ask for.
 
     Parameters
     ----------
-    estimator : CRATEClassifier
+    estimator : BaseCRATE
         Its parameters are read.
-    n_features : int
-        Number of columns of the data.
-    n_classes : int
-        Number of classes.
+    plan : Plan
+        Resolved defaults.
+    n_numeric : int
+        Number of numeric columns.
+    categories : tuple of int
+        Number of codes of every nominal column.
+    n_outputs : int
+        Width of the head.
 
     Returns
     -------
@@ -33,39 +175,79 @@ def make_config(estimator, n_features, n_classes):
     ValueError
         If the parameters do not fit the data or one another.
     """
+    if plan.d_token % estimator.n_heads:
+        raise ValueError(
+            f"n_heads={estimator.n_heads} must divide d_token={plan.d_token}."
+        )
     settings = {
-        "n_outputs": n_classes,
-        "n_features": n_features,
-        "d_token": int(estimator.d_token),
-        "n_layers": int(estimator.n_layers),
+        "n_outputs": n_outputs,
+        "pool": estimator.pool,
+        "d_token": plan.d_token,
+        "n_layers": plan.n_layers,
         "n_heads": int(estimator.n_heads),
         "attention": estimator.attention,
         "sparsifier": estimator.sparsifier,
-        "dropout": float(estimator.dropout),
+        "dropout": plan.dropout,
+        "token_dropout": plan.token_dropout,
+        "n_members": plan.n_members,
     }
-    if estimator.d_token % estimator.n_heads:
+    if estimator.image_shape is not None:
+        return _image_config(estimator, n_numeric, categories, settings)
+    for name in ("patch_size", "augment"):
+        value = getattr(estimator, name)
+        if value is not None:
+            raise ValueError(f"{name}={value!r} needs image_shape=(height, width).")
+    if estimator.tokens == "dense":
+        settings["n_tokens"] = plan.n_tokens
+    else:
+        _check_n_tokens(estimator, n_numeric + len(categories))
+    return CRATEConfig(
+        tokens=estimator.tokens,
+        n_features=n_numeric,
+        categories=categories,
+        missing=estimator.missing == "token",
+        encoding=plan.encoding,
+        n_bins=plan.n_bins if plan.encoding == "piecewise_linear" else 16,
+        **settings,
+    )
+
+
+def _image_config(estimator, n_numeric, categories, settings):
+    if categories:
         raise ValueError(
-            f"n_heads={estimator.n_heads} must divide d_token={estimator.d_token}."
+            "image_shape is for pixels, but some columns are categorical; use "
+            "categorical_features=None or image_shape=None."
         )
-    if estimator.image_shape is None:
-        if estimator.patch_size is not None:
-            raise ValueError(
-                f"patch_size={estimator.patch_size} needs image_shape=(height, width)."
-            )
-        if estimator.tokens == "dense":
-            settings["n_tokens"] = int(estimator.n_tokens)
-        return CRATEConfig(tokens=estimator.tokens, **settings)
-    shape = check_image_shape(estimator.image_shape, n_features)
+    shape = check_image_shape(estimator.image_shape, n_numeric)
     patch_size = estimator.patch_size or default_patch_size(shape)
     check_patch_size(shape, patch_size)
+    stem = estimator.stem
+    if stem == "auto":
+        # Two convolutions need a few pixels around a patch to look at.
+        stem = min(shape[:2]) >= 8
     return CRATEConfig(
         tokens="patch",
+        n_features=n_numeric,
         image_shape=shape,
         patch_size=int(patch_size),
+        stem=bool(stem),
         # On fewer values a layer norm would leave hardly a degree of freedom.
         patch_norm=patch_size**2 * shape[2] >= 16,
         **settings,
     )
+
+
+def _check_n_tokens(estimator, n_tokens):
+    if estimator.attention != "mssa" or n_tokens <= _MANY_TOKENS:
+        return
+    cost = (
+        f"tokens='feature' makes a token of each of {n_tokens} features, and the cost "
+        "of attention='mssa' grows with their square; use attention='tssa' or "
+        "tokens='dense'"
+    )
+    if n_tokens > _MOST_TOKENS:
+        raise ValueError(f"{cost}. At most {_MOST_TOKENS} are accepted.")
+    warnings.warn(f"{cost}.", UserWarning, stacklevel=7)
 
 
 def check_image_shape(image_shape, n_features):
@@ -103,95 +285,31 @@ def check_image_shape(image_shape, n_features):
     return tuple(int(side) for side in (*shape, 1)[:3])
 
 
-def warm_weights(fitted, classes, config):
-    """Give the weights of a previous fit if they fit the network to be trained.
+def check_same_model(fitted, config, outputs, what):
+    """Refuse to go on from a model of other classes or architecture.
 
     Parameters
     ----------
     fitted : dict
         Attributes of the estimator before this fit.
-    classes : ndarray
-        Class labels.
     config : CRATEConfig
         Architecture to be trained.
-
-    Returns
-    -------
-    weights : dict of str to ndarray or None
-        Weights; None if there was no fit.
+    outputs : dict of str to ndarray
+        Fitted attributes that must be as before.
+    what : str
+        What asks to go on.
 
     Raises
     ------
     ValueError
         If classes or architecture are others.
     """
-    if "weights_" not in fitted:
-        return None
-    same_classes = np.array_equal(fitted["classes_"], classes)
+    same = all(np.array_equal(fitted[name], now) for name, now in outputs.items())
     # Dropout is of the training: it says nothing about the weights.
-    then, now = ({**c, "dropout": 0.0} for c in (fitted["_architecture"], vars(config)))
-    if not same_classes or then != now:
+    ignored = dict.fromkeys(_OF_TRAINING, 0.0)
+    then, now = ({**c, **ignored} for c in (fitted["_architecture"], vars(config)))
+    if not same or then != now:
         raise ValueError(
-            "warm_start=True needs the classes, features and architecture of the "
-            "previous fit; use warm_start=False or clone the estimator."
+            f"{what} needs the classes, features and architecture of the previous "
+            "fit; clone the estimator to start afresh."
         )
-    return fitted["weights_"]
-
-
-def prepare_labels(y, sample_weight, class_weight):
-    """Encode classes as numbers, and weigh the rows by sample and class.
-
-    Parameters
-    ----------
-    y : ndarray of shape (n_samples,)
-        Class labels.
-    sample_weight : ndarray of shape (n_samples,)
-        Weights of the rows.
-    class_weight : dict, "balanced" or None
-        Weights of the classes.
-
-    Returns
-    -------
-    classes : ndarray of shape (n_classes,)
-        Class labels.
-    kept : ndarray of bool of shape (n_samples,)
-        Rows of positive weight.
-    labels : ndarray of int
-        Class numbers of the rows kept.
-    weight : ndarray of float
-        Weights of the rows kept, with mean one.
-
-    Raises
-    ------
-    ValueError
-        If a weight is negative or not finite, or fewer than two classes have rows to
-        learn from.
-    """
-    check_classification_targets(y)
-    if isinstance(class_weight, dict):
-        for label, value in class_weight.items():
-            if not (math.isfinite(value) and value >= 0):
-                raise ValueError(
-                    f"class_weight={class_weight!r} must not be negative, infinite or "
-                    f"NaN; that of class {label!r} is {value!r}."
-                )
-    if (sample_weight < 0).any():
-        raise ValueError("sample_weight must not be negative.")
-    kept = sample_weight > 0
-    # Balanced classes are balanced without the rows that are left out.
-    y, weight = y[kept], sample_weight[kept]
-    classes, labels = np.unique(y, return_inverse=True)
-    if class_weight is not None:
-        weight = weight * compute_sample_weight(class_weight, y)
-        positive = weight > 0
-        kept[kept] = positive
-        labels, weight = labels[positive], weight[positive]
-    if len(np.unique(labels)) < 2:
-        raise ValueError(
-            "CRATEClassifier needs samples of at least 2 classes with positive weight "
-            f"in the data, but there is only one class: {classes[labels[:1]].tolist()}."
-            if len(labels)
-            else "CRATEClassifier needs samples of positive weight, but all weights of "
-            "samples or of their classes are zero."
-        )
-    return classes, kept, labels, weight / weight.mean()
