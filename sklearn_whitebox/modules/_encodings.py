@@ -14,7 +14,9 @@ _LEAST_SPREAD = 0.05
 class LinearEncoding(nn.Module):
     """Encode every number by itself."""
 
-    width = 1
+    def __init__(self) -> None:
+        super().__init__()
+        self.width = 1
 
     def initial_scale(self) -> Tensor:
         """Give the relative size of the first weights that read the code.

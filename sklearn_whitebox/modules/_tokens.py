@@ -19,7 +19,7 @@ from sklearn_whitebox.modules._encodings import (
     PiecewiseLinearEncoding,
     make_encoding,
 )
-from sklearn_whitebox.modules._patches import images_to_patches
+from sklearn_whitebox.modules._image_tokens import PatchTokens
 
 __all__ = [
     "CategoryEmbedding",
@@ -233,72 +233,3 @@ class FeatureTokens(_TableTokens):
             tokens += [self.categories(X[:, self.n_features :], generator)]
         joined = tokens[0] if len(tokens) == 1 else torch.cat(tokens, 1)
         return _drop(joined + self.bias, self.rate, generator)
-
-
-class PatchTokens(nn.Module):
-    """Turn an image into one token per patch.
-
-    Parameters
-    ----------
-    image_shape : (int, int, int)
-        Height, width, number of channels.
-    patch_size : int
-        Side of a patch in pixels.
-    d_token : int
-        Width of a token.
-    normalize : bool
-        Layer norm before and after the projection. On a patch of a few pixels it
-        leaves hardly a degree of freedom.
-    layer_norm_eps : float, default=1e-5
-        Guard of the layer norms.
-    device : str or device, default=None
-        Where to put the parameters.
-    """
-
-    def __init__(
-        self,
-        image_shape: tuple[int, int, int],
-        patch_size: int,
-        d_token: int,
-        *,
-        normalize: bool,
-        layer_norm_eps: float = 1e-5,
-        device: torch.device | str | None = None,
-    ) -> None:
-        super().__init__()
-        height, width, n_channels = image_shape
-        self.image_shape, self.patch_size = image_shape, patch_size
-        self.n_tokens = (height // patch_size) * (width // patch_size)
-        patch_dim = patch_size**2 * n_channels
-
-        def norm(size: int) -> nn.Module:
-            if not normalize:
-                return nn.Identity()
-            return nn.LayerNorm(
-                size, eps=layer_norm_eps, dtype=torch.float32, device=device
-            )
-
-        self.patch_norm = norm(patch_dim)
-        self.projection = nn.Linear(
-            patch_dim, d_token, dtype=torch.float32, device=device
-        )
-        self.token_norm = norm(d_token)
-
-    def forward(self, X: Tensor) -> Tensor:
-        """Tokenise images.
-
-        Parameters
-        ----------
-        X : Tensor of shape (n_samples, height * width * n_channels) or \
-                (n_samples, height, width, n_channels)
-            Images, channels last, flat or not.
-
-        Returns
-        -------
-        tokens : Tensor of shape (n_samples, n_patches, d_token)
-            One patch a token, in raster order.
-        """
-        images = X.reshape(len(X), *self.image_shape)
-        patches = images_to_patches(images, self.patch_size)
-        tokens: Tensor = self.token_norm(self.projection(self.patch_norm(patches)))
-        return tokens
