@@ -11,6 +11,11 @@ from sklearn.metrics import log_loss, make_scorer
 from sklearn.utils import Bunch
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_whitebox._array import as_numpy
+from sklearn_whitebox.estimators._crate_cost import (
+    count_multiply_adds,
+    rows_at_once,
+)
 from sklearn_whitebox.estimators._crate_inference import _inference, _load, _validate
 from sklearn_whitebox.estimators._crate_inputs import scale_rows
 from sklearn_whitebox.estimators._crate_integration import Prediction, Way, integrate
@@ -19,10 +24,6 @@ from sklearn_whitebox.estimators._crate_reading import (
     on_tokens,
     read_attention,
     read_energies,
-)
-from sklearn_whitebox.estimators._crate_training import (
-    count_multiply_adds,
-    rows_at_once,
 )
 from sklearn_whitebox.modules._crate import CRATE
 from sklearn_whitebox.modules._crate_config import CRATEConfig
@@ -233,12 +234,16 @@ def _baseline(estimator, baseline):
     """Give the baseline as a row of what the networks take."""
     architecture = estimator._architecture
     if not isinstance(baseline, str):
-        row = baseline
-        if not hasattr(row, "iloc"):
-            row = np.asarray(row)
-            row = row.reshape(1, -1)
-        if len(row) != 1:
-            raise ValueError(f"baseline has {len(row)} rows; give one.")
+        row = as_numpy(baseline)
+        if isinstance(row, list | tuple):
+            # NumPy would make strings of all values of a list if one of them is.
+            row = np.array(row, dtype=object)
+        if isinstance(row, np.ndarray) and row.ndim == 1:
+            row = row[None]
+        if np.ndim(row) != 2 or len(row) != 1:
+            raise ValueError(
+                f"baseline of shape {np.shape(row)} should be one row like those of X."
+            )
         return _read_inputs(estimator, row)
     if baseline != "median":
         raise ValueError(f"baseline={baseline!r} should be 'median' or a row.")

@@ -9,16 +9,16 @@ from sklearn_whitebox.estimators._crate_attribution import (
     attribute_features,
     check_attributions,
 )
+from sklearn_whitebox.estimators._crate_cost import (
+    attention_bytes,
+    count_multiply_adds,
+)
 from sklearn_whitebox.estimators._crate_inference import _inference, _load, _validate
 from sklearn_whitebox.estimators._crate_reading import (
     read_attention,
     read_energies,
     read_subspaces,
     read_tokens,
-)
-from sklearn_whitebox.estimators._crate_training import (
-    attention_bytes,
-    count_multiply_adds,
 )
 from sklearn_whitebox.modules._crate import CRATE
 from sklearn_whitebox.modules._crate_config import CRATEConfig
