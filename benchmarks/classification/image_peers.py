@@ -66,8 +66,10 @@ class ViT(nn.Module):
         self.config = config
         self.tokens = PatchTokens(config, device="meta")
         width = config.d_token
-        self.class_token = nn.Parameter(torch.empty(1, 1, width, device="meta"))
-        n_tokens = self.tokens.n_tokens + 1
+        self.class_token, n_tokens = None, self.tokens.n_tokens
+        if config.pool == "class":
+            self.class_token = nn.Parameter(torch.empty(1, 1, width, device="meta"))
+            n_tokens += 1
         self.position = nn.Parameter(torch.empty(1, n_tokens, width, device="meta"))
         self.layers = nn.ModuleList(Block(config) for _ in range(config.n_layers))
         self.norm = nn.LayerNorm(width, device="meta")
@@ -78,12 +80,15 @@ class ViT(nn.Module):
     def forward(self, X, generator=None):
         """Logits of the classes."""
         tokens = self.tokens(X)
-        start = self.class_token.expand(len(tokens), -1, -1)
-        tokens = torch.cat([start, tokens], 1) + self.position
-        last = len(self.layers) - 1
+        if self.config.pool == "class":
+            start = self.class_token.expand(len(tokens), -1, -1)
+            tokens = torch.cat([start, tokens], 1)
+        tokens = tokens + self.position
+        last = len(self.layers) - 1 if self.config.pool == "class" else -1
         for number, layer in enumerate(self.layers):
             tokens = layer(tokens, generator, 1 if number == last else None)
-        return self.head(self.norm(tokens[:, 0]))
+        pooled = tokens[:, 0] if self.config.pool == "class" else tokens.mean(1)
+        return self.head(self.norm(pooled))
 
     def _draw(self, generator):
         for part in self.modules():
@@ -98,7 +103,8 @@ class ViT(nn.Module):
         self.tokens.draw(generator)
         with torch.no_grad():
             std = self.config.table_std
-            self.class_token.normal_(0, std, generator=generator)
+            if self.class_token is not None:
+                self.class_token.normal_(0, std, generator=generator)
             self.position.normal_(0, std, generator=generator)
 
 
