@@ -11,13 +11,18 @@ from sklearn_whitebox._compat import Interval, StrOptions
 from sklearn_whitebox.estimators._base import WhiteboxEstimator, all_or_nothing
 from sklearn_whitebox.estimators._crate_fitting import fit_crate
 from sklearn_whitebox.estimators._crate_inference import infer_all
-from sklearn_whitebox.estimators._crate_views import measure_layers, read_attention
+from sklearn_whitebox.estimators._crate_inspection import InspectionMixin
 
 _AUTO = StrOptions({"auto"})
 _COUNT = Interval(Integral, 1, None, closed="left")
 
 
-class BaseCRATE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WhiteboxEstimator):
+class BaseCRATE(
+    InspectionMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    WhiteboxEstimator,
+):
     """Parameters, features and diagnostics of a white-box transformer.
 
     The estimators document all of them.
@@ -111,57 +116,6 @@ class BaseCRATE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WhiteboxEstim
         """
         parts = infer_all(self, X, lambda module, rows: module.pool(rows).flatten(1))
         return restore(np.concatenate(parts, axis=1), like=X, estimator=self)
-
-    def attention_maps(self, X, layer=-1):
-        """Show what the class token reads in a layer.
-
-        Parameters
-        ----------
-        X : array-like or DataFrame of shape (n_samples, n_features)
-            Rows as in :meth:`fit`.
-        layer : int, default=-1
-            Number of the layer; negative numbers count from the last.
-
-        Returns
-        -------
-        maps : ndarray of shape (n_samples, n_heads, n_tokens) or \
-                (n_samples, n_heads, n_rows, n_columns)
-            For ``attention="mssa"`` the weight of each token in the row of the class
-            token, which with its weight on itself sums to one; for ``"tssa"`` the
-            membership of each token in the subspace of the head, which sums to one over
-            the heads. Images give the grid of their patches.
-
-        Raises
-        ------
-        ValueError
-            If there is no such layer.
-        """
-        return read_attention(self, X, layer)
-
-    def layer_statistics(self, X, *, distortion=0.01, max_samples=256):
-        """Measure what each layer compresses and how sparse it leaves the tokens.
-
-        Parameters
-        ----------
-        X : array-like or DataFrame of shape (n_samples, n_features)
-            Rows as in :meth:`fit`.
-        distortion : float, default=0.01
-            Allowed mean squared error per token of unit norm, ε².
-        max_samples : int or None, default=256
-            Look at the first so many rows only; None looks at all.
-
-        Returns
-        -------
-        statistics : dict of str to ndarray
-            One row a layer; see
-            :func:`sklearn_whitebox.modules.layer_statistics`.
-
-        Notes
-        -----
-        The rates cost O(n³) a head, row and layer for n tokens. They need not fall from
-        layer to layer in small networks.
-        """
-        return measure_layers(self, X, distortion=distortion, max_samples=max_samples)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -19,7 +19,7 @@ from sklearn_whitebox.estimators._crate_targets import (
     number_labels,
     prepare_labels,
 )
-from sklearn_whitebox.estimators._crate_training import member_mean_logs
+from sklearn_whitebox.estimators._crate_task import member_mean_logs
 
 
 class CRATEClassifier(ClassifierMixin, BaseCRATE):

@@ -6,11 +6,11 @@ import torch
 
 from sklearn_whitebox._array import to_tensor
 from sklearn_whitebox._threads import torch_threads
-from sklearn_whitebox.estimators._crate_inference import member_weights
-from sklearn_whitebox.estimators._crate_training import (
+from sklearn_whitebox.estimators._crate_cost import (
     count_multiply_adds,
     rows_at_once,
 )
+from sklearn_whitebox.estimators._crate_inference import member_weights
 from sklearn_whitebox.modules._crate import CRATE
 from sklearn_whitebox.modules._crate_config import CRATEConfig
 

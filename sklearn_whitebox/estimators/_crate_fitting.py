@@ -36,7 +36,7 @@ from sklearn_whitebox.estimators._crate_inputs import (
     read_rows,
     scale_rows,
 )
-from sklearn_whitebox.estimators._crate_training import Rows, Setup
+from sklearn_whitebox.estimators._crate_task import Rows, Setup
 
 
 def fit_crate(estimator, X, y, sample_weight, X_val, y_val):

@@ -8,11 +8,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_whitebox._array import inference_device, to_tensor
 from sklearn_whitebox._threads import fork_guard, torch_threads
-from sklearn_whitebox.estimators._crate_inputs import code_rows, scale_rows
-from sklearn_whitebox.estimators._crate_training import (
+from sklearn_whitebox.estimators._crate_cost import (
     count_multiply_adds,
     rows_at_once,
 )
+from sklearn_whitebox.estimators._crate_inputs import code_rows, scale_rows
 from sklearn_whitebox.modules._crate import CRATE
 from sklearn_whitebox.modules._crate_config import CRATEConfig
 

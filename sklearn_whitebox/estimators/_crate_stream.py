@@ -8,18 +8,18 @@ import torch
 from sklearn_whitebox._array import resolve_device
 from sklearn_whitebox._random import draw_seed
 from sklearn_whitebox._threads import torch_threads
+from sklearn_whitebox.estimators._crate_cost import count_multiply_adds
 from sklearn_whitebox.estimators._crate_ensemble import (
     Ensemble,
     member_seeds,
     stack_weights,
 )
 from sklearn_whitebox.estimators._crate_fitting import prepare, read_training, store
+from sklearn_whitebox.estimators._crate_task import Task
 from sklearn_whitebox.estimators._crate_training import (
     Run,
-    Task,
     Trained,
     check_precision,
-    count_multiply_adds,
     noise_generator,
     prepare_network,
     resolve_rate,

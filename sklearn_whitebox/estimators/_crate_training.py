@@ -5,92 +5,25 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from sklearn import get_config
 
-from sklearn_whitebox._array import check_memory, resolve_device, to_tensor
+from sklearn_whitebox._array import check_memory, resolve_device
 from sklearn_whitebox._threads import torch_threads
-from sklearn_whitebox.estimators._crate_config import (
-    FULL_BATCH,
-    Plan,
-    resolve_learning_rate,
+from sklearn_whitebox.estimators._crate_config import FULL_BATCH, resolve_learning_rate
+from sklearn_whitebox.estimators._crate_cost import (
+    attention_bytes,
+    count_multiply_adds,
+    rows_at_once,
 )
-from sklearn_whitebox.modules._augment import augment_images
+from sklearn_whitebox.estimators._crate_task import Task
 from sklearn_whitebox.modules._crate import CRATE
-from sklearn_whitebox.modules._crate_config import CRATEConfig
 from sklearn_whitebox.solvers._train import TrainResult, TrainSettings, train
 
-# Most rows sent through the network at once when nothing has to be differentiated.
-_CHUNK = 512
+__all__ = ["attention_bytes", "count_multiply_adds", "rows_at_once", "train_network"]
+
 # Passes over few rows are repeated until they have so many steps.
 _LEAST_STEPS = 10
 # A pass has to lower the loss of all rows by so many nats to count as progress.
 _TOLERANCE = 1e-4
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Rows as the network takes them.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples, n_inputs)
-        Scaled numbers, then codes of categories.
-    y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-        Class numbers, or standardised numbers.
-    weight : ndarray of shape (n_samples,)
-        Weights.
-    """
-
-    X: np.ndarray
-    y: np.ndarray
-    weight: np.ndarray
-
-
-@dataclass(frozen=True)
-class Setup:
-    """What all training runs of a fit share.
-
-    Parameters
-    ----------
-    config : CRATEConfig
-        Architecture.
-    plan : Plan
-        Settings that were resolved.
-    edges : ndarray or None
-        Edges of the bins of the numeric columns.
-    is_classifier : bool
-        Whether the loss is the cross-entropy; else the squared error.
-    weight_decay, label_smoothing : float
-        As the estimators document them.
-    patience : int
-        Passes without improvement before a stop.
-    precision : {"float32", "float64", "bfloat16"}
-        Arithmetic of the steps.
-    compile : bool
-        Whether to compile the network.
-    device : str, device or None
-        Where to compute.
-    augment : str or None
-        How to alter images in training.
-    keep_on_interrupt : bool
-        Whether an interrupt keeps the best weights.
-    serial : bool
-        Whether each network trains on one thread, whatever its size.
-    """
-
-    config: CRATEConfig
-    plan: Plan
-    edges: np.ndarray | None
-    is_classifier: bool
-    weight_decay: float
-    label_smoothing: float
-    patience: int
-    precision: str
-    compile: bool
-    device: object
-    augment: str | None
-    keep_on_interrupt: bool
-    serial: bool
 
 
 @dataclass(frozen=True)
@@ -333,139 +266,6 @@ def noise_generator(generator, device):
     return torch.Generator(device=device).manual_seed(seed)
 
 
-class Task:
-    """Rows on the device of the network, and the loss on them.
-
-    Parameters
-    ----------
-    setup : Setup
-        Says which loss.
-    module : CRATE
-        Network.
-    rows : Rows
-        Training rows.
-    noise : torch.Generator or None
-        Source of dropout and of altered images; None for none.
-    """
-
-    def __init__(self, setup, module, rows, noise):
-        self._setup, self._module, self._noise = setup, module, noise
-        self._X, self._y, self._weight = self._load(rows)
-
-    def loss(self, batch):
-        """Give the weighted training loss, the mean of that of all members."""
-        X = self._X[batch]
-        if self._setup.augment is not None and self._noise is not None:
-            shape = self._setup.config.image_shape
-            X = augment_images(X.reshape(-1, *shape), self._noise).flatten(1)
-        outputs = self._module(X, self._noise)
-        losses = self._losses(outputs, self._y[batch], smooth=True)
-        return (self._weight[batch] * losses).mean()
-
-    def watch(self, held_out, given):
-        """Gather the rows to watch.
-
-        Parameters
-        ----------
-        held_out : ndarray of bool
-            Training rows held out.
-        given : Rows or None
-            Further rows.
-
-        Returns
-        -------
-        watch : Watch or None
-            None if there is nothing to watch.
-        """
-        parts = []
-        if held_out.any():
-            chosen = torch.from_numpy(np.flatnonzero(held_out)).to(self._X.device)
-            parts.append((self._X[chosen], self._y[chosen], self._weight[chosen]))
-        if given is not None:
-            parts.append(self._load(given))
-        if not parts:
-            return None
-        joined = (torch.cat(part) for part in zip(*parts, strict=True))
-        return Watch(self._module, *joined, is_classifier=self._setup.is_classifier)
-
-    def _losses(self, outputs, y, *, smooth):
-        members = outputs if outputs.ndim == 3 else outputs[:, None]
-        if not self._setup.is_classifier:
-            return (members - y[:, None]).square().mean((1, 2))
-        n_members = members.shape[1]
-        losses = torch.nn.functional.cross_entropy(
-            members.flatten(0, 1),
-            y.repeat_interleave(n_members) if n_members > 1 else y,
-            reduction="none",
-            label_smoothing=self._setup.label_smoothing if smooth else 0.0,
-        )
-        return losses.reshape(-1, n_members).mean(1)
-
-    def _load(self, rows):
-        parameter = next(self._module.parameters())
-        device, dtype = parameter.device, parameter.dtype
-        y = to_tensor(rows.y, device=device)
-        return (
-            to_tensor(rows.X, device=device, dtype=dtype),
-            y if self._setup.is_classifier else y.to(dtype),
-            to_tensor(rows.weight, device=device, dtype=dtype),
-        )
-
-
-class Watch:
-    """Rows that early stopping watches.
-
-    Parameters
-    ----------
-    module : CRATE
-        Network.
-    X, y, weight : Tensor
-        Rows, on the device of the network.
-    is_classifier : bool
-        Whether the loss is the log-loss; else the mean squared error.
-    """
-
-    def __init__(self, module, X, y, weight, *, is_classifier):
-        self._module, self._X, self._y, self._weight = module, X, y, weight
-        self._is_classifier = is_classifier
-
-    def outputs(self):
-        """Give the outputs of the network, in parts of bounded size."""
-        parts = self._X.split(rows_at_once(self._module))
-        return torch.cat([self._module(part) for part in parts])
-
-    def loss(self):
-        """Give the weighted loss of the members' mean, without smoothing."""
-        outputs = self.outputs().float()
-        if self._is_classifier:
-            logs = member_mean_logs(outputs)
-            losses = -logs.gather(1, self._y[:, None])[:, 0]
-        else:
-            mean = outputs.mean(1) if outputs.ndim == 3 else outputs
-            losses = (mean - self._y).square().mean(1)
-        return float(self._weight.to(losses) @ losses / self._weight.sum())
-
-
-def member_mean_logs(outputs):
-    """Give the logarithms of the members' mean probabilities.
-
-    Parameters
-    ----------
-    outputs : Tensor of shape (n_samples, n_classes) or \
-            (n_samples, n_members, n_classes)
-        Logits.
-
-    Returns
-    -------
-    logs : Tensor of shape (n_samples, n_classes)
-        Logarithms.
-    """
-    logs = outputs.log_softmax(-1)
-    if logs.ndim == 2:
-        return logs
-    return logs.logsumexp(1) - math.log(logs.shape[1])
-
-
 class _StopOnPlateau:
     """Stop when the training loss, which has no noise here, no longer falls."""
 
@@ -489,71 +289,3 @@ def _check_attention_memory(module, n_rows):
         remedy="use attention='tssa', a larger patch_size, tokens='dense' or "
         "a smaller batch_size",
     )
-
-
-def attention_bytes(module, itemsize):
-    """Give the size of the attention weights of a row in a layer.
-
-    Parameters
-    ----------
-    module : CRATE
-        Network, on any device.
-    itemsize : int
-        Bytes of a number.
-
-    Returns
-    -------
-    n_bytes : float
-        Bytes; zero for attention by second moments.
-    """
-    if module.config.attention != "mssa":
-        return 0.0
-    return float(itemsize * module.config.n_heads * (module.tokens.n_tokens + 1) ** 2)
-
-
-def rows_at_once(module):
-    """Choose how many rows go through the network without being differentiated.
-
-    Parameters
-    ----------
-    module : CRATE
-        Network, on any device.
-
-    Returns
-    -------
-    n_rows : int
-        Up to 512, fewer where their attention would be larger than scikit-learn's
-        ``working_memory``.
-    """
-    # Logits, exponentials and weights live at the same time, in double precision.
-    per_row = 3 * attention_bytes(module, 8) * module.config.n_members
-    budget = get_config()["working_memory"] * 2**20
-    return int(min(max(budget // per_row, 1), _CHUNK)) if per_row else _CHUNK
-
-
-def count_multiply_adds(module):
-    """Count the multiply-adds of the forward pass of one row.
-
-    Parameters
-    ----------
-    module : CRATE
-        Network, on any device.
-
-    Returns
-    -------
-    work : float
-        Multiply-adds of the matrix products.
-    """
-    config, n_tokens = module.config, module.tokens.n_tokens + 1
-    work = 0
-    for name, parameter in module.named_parameters():
-        if name.startswith("layers.") and parameter.ndim == 2:
-            repeats = 2 if name.endswith("sparsify.dictionary") else 1
-            work += repeats * parameter.numel() * n_tokens
-    if config.attention == "mssa":
-        work += 2 * config.n_layers * n_tokens**2 * config.inner_width
-    # Members share the tokens that enter them, but not the layers' work.
-    work *= config.n_members
-    repeats = n_tokens if config.tokens == "patch" else 1
-    work += repeats * sum(p.numel() for p in module.tokens.parameters())
-    return float(work)
