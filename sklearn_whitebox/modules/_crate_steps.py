@@ -3,11 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from sklearn_whitebox.functional._fused import can_fuse, fused_sparsification
-from sklearn_whitebox.functional._sparsification import (
-    overcomplete_codes,
-    sparsification_step,
-)
+from sklearn_whitebox.functional._sparsification import overcomplete_codes
 from sklearn_whitebox.modules._crate_config import (
     CRATEConfig,
     Device,
@@ -77,6 +73,8 @@ class _ProximalStep(nn.Module):
 class ISTAStep(_ProximalStep):
     """Sparsify tokens by one proximal step in a complete dictionary.
 
+    The same as :func:`sparsification_step`, with fewer products.
+
     Parameters
     ----------
     config : CRATEConfig
@@ -116,15 +114,15 @@ class ISTAStep(_ProximalStep):
         codes : Tensor of shape (n_samples, n_tokens, d_token)
             Non-negative; they replace the tokens.
         """
-        dictionary, step_size, sparsity = self.dictionary, self.step_size, self.sparsity
-        if can_fuse(tokens):
-            return fused_sparsification(
-                tokens, dictionary, step_size * dictionary, step_size * sparsity
-            )
-        codes: Tensor = sparsification_step(
-            tokens, dictionary, step_size=step_size, sparsity=sparsity
-        )
-        return codes
+        # Before its relu the step Z + s (Z - Z Dᵀ) D - sλ is affine. With its matrix
+        # made once, many tokens take one product instead of two, and three instead of
+        # six with their gradients.
+        dictionary, step_size = self.dictionary, self.step_size
+        width = len(dictionary)
+        identity = torch.eye(width, dtype=dictionary.dtype, device=dictionary.device)
+        matrix = identity + step_size * (dictionary - dictionary.mT @ dictionary)
+        bias = -step_size * self.sparsity * dictionary.new_ones(width)
+        return nn.functional.linear(tokens, matrix.mT, bias).relu()
 
 
 class OvercompleteStep(_ProximalStep):
