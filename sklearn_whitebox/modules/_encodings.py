@@ -160,6 +160,7 @@ class PiecewiseLinearEncoding(nn.Module):
     """
 
     edges: Tensor
+    lines: Tensor
 
     def __init__(
         self, n_features: int, *, n_bins: int = 16, device: Device = None
@@ -169,6 +170,9 @@ class PiecewiseLinearEncoding(nn.Module):
         shape = (n_features, n_bins + 1)
         edges = torch.zeros(shape, dtype=torch.float32, device=device)
         self.register_buffer("edges", edges)
+        # What forward needs follows from the edges, but not for free.
+        self.register_buffer("lines", self._lines(), persistent=False)
+        self.register_load_state_dict_post_hook(_draw_lines)
 
     def draw(self, generator: torch.Generator) -> None:
         """Forget the edges: until they are set, the steps of the code are zero.
@@ -179,6 +183,7 @@ class PiecewiseLinearEncoding(nn.Module):
             Not used: nothing is random here.
         """
         self.edges.zero_()
+        _draw_lines(self)
 
     def set_edges(self, edges: Tensor) -> None:
         """Set the edges of the bins.
@@ -203,6 +208,7 @@ class PiecewiseLinearEncoding(nn.Module):
             raise ValueError("edges must be finite and ascend along every row.")
         with torch.no_grad():
             self.edges.copy_(edges)
+        _draw_lines(self)
 
     def initial_scale(self) -> Tensor:
         """Give the relative size of the first weights that read the code.
@@ -229,12 +235,12 @@ class PiecewiseLinearEncoding(nn.Module):
         encoded : Tensor of shape (n_samples, n_features, 1 + n_bins)
             The number itself comes first; every entry grows with it or stands still.
         """
-        centre, slope, low, high = self._lines()
+        centre, slope, low, high = self.lines
         # One temporary of this size; subtracting first keeps the digits of narrow bins.
         encoded = X[..., None] - centre
         return encoded.mul_(slope).clamp_(low, high)
 
-    def _lines(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _lines(self) -> Tensor:
         left = self.edges[:, :-1]
         span = self.edges.diff(dim=1)
         is_bin = span > 0
@@ -248,12 +254,18 @@ class PiecewiseLinearEncoding(nn.Module):
         slope = gain / torch.where(is_bin, span, 1)
         # The number itself is one more line, of slope one and without an end.
         pad = nn.functional.pad
-        return (
-            pad(left + mean * span, (1, 0)),
-            pad(slope, (1, 0), value=1.0),
-            pad(gain * (low - mean), (1, 0), value=-math.inf),
-            pad(gain * (high - mean), (1, 0), value=math.inf),
+        return torch.stack(
+            [
+                pad(left + mean * span, (1, 0)),
+                pad(slope, (1, 0), value=1.0),
+                pad(gain * (low - mean), (1, 0), value=-math.inf),
+                pad(gain * (high - mean), (1, 0), value=math.inf),
+            ]
         )
+
+
+def _draw_lines(encoding: PiecewiseLinearEncoding, _: object = None) -> None:
+    encoding.lines = encoding._lines()
 
 
 Encoding = LinearEncoding | PeriodicEncoding | PiecewiseLinearEncoding

@@ -1,3 +1,5 @@
+import copy
+import pickle
 from itertools import pairwise
 
 import numpy as np
@@ -126,8 +128,18 @@ def test_until_edges_are_set_the_code_is_the_number(generator):
 
 def test_edges_are_part_of_the_state(rng):
     one, two = piecewise([0.0, 1.0, 3.0]), piecewise([0.0, 0.0, 0.0])
+    assert list(one.state_dict()) == ["edges"]
+    empty = PiecewiseLinearEncoding(1, n_bins=2, device="meta")
+    empty.load_state_dict(one.state_dict(), assign=True)
     two.load_state_dict(one.state_dict())
-    assert_allclose(encode(one, [0.3, 2.0]), encode(two, [0.3, 2.0]))
+    for other in (two, empty, copy.deepcopy(one), pickle.loads(pickle.dumps(one))):
+        assert_allclose(encode(other, [0.3, 2.0]), encode(one, [0.3, 2.0]))
+
+
+def test_a_change_of_precision_keeps_the_code():
+    one = piecewise([0.0, 1.0, 3.0])
+    before = encode(one, [0.3, 2.0, 9.0])
+    assert_allclose(encode(one.float().double(), [0.3, 2.0, 9.0]), before, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
