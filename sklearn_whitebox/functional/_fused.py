@@ -29,9 +29,10 @@ def can_fuse(tokens: Tensor) -> bool:
         False inside ``torch.compile``, which fuses better, and under autocast, which
         does not reach derivatives written by hand.
     """
-    return not (
-        torch.compiler.is_compiling() or torch.is_autocast_enabled(tokens.device.type)
-    )
+    device = tokens.device.type
+    if torch.compiler.is_compiling() or device not in ("cpu", "cuda"):
+        return False
+    return not torch.is_autocast_enabled(device)
 
 
 def fused_attention(heads: Tensor, mask: Tensor | None = None) -> Tensor:

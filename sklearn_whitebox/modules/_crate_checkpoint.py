@@ -41,6 +41,13 @@ _LAYER = {
     "1.fn.D": "sparsify.dictionary",
     "1.fn.D1": "sparsify.decoder",
 }
+# What the sizes are read from, with the number of axes.
+_SIZES = {
+    "position": 3,
+    "class_token": 3,
+    "tokens.projection.weight": 2,
+    "head.weight": 2,
+}
 _IN_LAYER = re.compile(r"transformer\.layers\.(\d+)\.(.+)")
 # The overcomplete program norms its layers with this guard, its head with 1e-5.
 _ALPHA_EPS = 1e-6
@@ -161,8 +168,13 @@ def _rename(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
             f"state has keys that no published CRATE has: {_some(unknown)}; give the "
             "state of the network alone."
         )
-    needed = ("position", "class_token", "tokens.projection.weight", "head.weight")
-    _refuse_missing([name for name in needed if name not in weights])
+    _refuse_missing([name for name in _SIZES if name not in weights])
+    for name, n_axes in _SIZES.items():
+        if weights[name].ndim != n_axes:
+            raise ValueError(
+                f"The weight for {name} has shape {tuple(weights[name].shape)}, but "
+                f"must have {n_axes} axes."
+            )
     return weights
 
 
@@ -238,7 +250,10 @@ def _fill(module: CRATE, weights: dict[str, Tensor], *, is_alpha: bool) -> CRATE
                 f"The weight for {name} has shape {tuple(weights[name].shape)}, but "
                 f"{tuple(value.shape)} fits the rest of the checkpoint."
             )
-    copies = {name: torch.clone(value) for name, value in weights.items()}
+    copies = {}
+    for name, value in weights.items():
+        dtype = torch.float64 if value.dtype == torch.float64 else torch.float32
+        copies[name] = value.to(dtype, copy=True)
     module.load_state_dict(copies, assign=True)
     for parameter in module.parameters():
         parameter.requires_grad_()

@@ -4,6 +4,7 @@ import torch
 from numpy.testing import assert_allclose
 
 from sklearn_whitebox import functional as F
+from sklearn_whitebox.functional._attention import thresholded_self_attention
 
 
 def _heads(x, weight, n_heads, bias=None):
@@ -234,6 +235,68 @@ def test_attention_compresses_clustered_tokens_of_fixed_length(rng):
         return F.token_coding_rate(heads, distortion=0.01, normalize=False).sum()
 
     assert rate(moved) > rate(tokens) > rate(rescaled)
+
+
+@pytest.mark.parametrize("threshold", [0.55, 0.6])
+def test_thresholded_attention_raises_signal_over_noise_by_a_constant_factor(
+    threshold, rng
+):
+    n_heads, head_dim, n_tokens = 4, 64, 60
+    noise, step_size, n_layers = 0.05, 0.5, 3
+    width = n_heads * head_dim
+    U = np.linalg.qr(rng.standard_normal((width, width)))[0]
+    which = rng.integers(n_heads, size=n_tokens)
+    own = np.eye(n_heads)[which].repeat(head_dim, axis=1)  # (n_tokens, width)
+    coordinates = rng.standard_normal((n_tokens, width)) * np.where(own > 0, 1, noise)
+    tokens = coordinates @ U.T
+
+    def ratio(Z):
+        energy = (Z @ U) ** 2
+        return np.sqrt((energy * own).sum() / (energy * (1 - own)).sum())
+
+    ratios = [ratio(tokens)]
+    for _ in range(n_layers):
+        heads = F.split_heads(tokens @ U, n_heads)
+        change = F.merge_heads(thresholded_self_attention(heads, threshold=threshold))
+        tokens = tokens + step_size * change @ U.T
+        ratios.append(ratio(tokens))
+    growth = np.divide(ratios[1:], ratios[:-1])
+    assert_allclose(growth, 1 + step_size * threshold, rtol=1e-10)
+
+
+def test_thresholded_attention_keeps_the_rows_above_the_threshold(rng):
+    heads = rng.standard_normal((2, 6, 3))
+    expected = np.empty_like(heads)
+    for k, W in enumerate(heads):
+        weights = np.exp(W @ W.T)
+        weights /= weights.sum(1, keepdims=True)
+        expected[k] = 0.3 * (weights > 0.3) @ W
+    assert_allclose(thresholded_self_attention(heads, threshold=0.3), expected)
+
+
+@pytest.mark.parametrize("threshold", [0.0, 1.0])
+def test_a_threshold_outside_the_unit_interval_is_refused(threshold):
+    with pytest.raises(ValueError, match="must be between 0 and 1"):
+        thresholded_self_attention(np.ones((1, 2, 2)), threshold=threshold)
+
+
+@pytest.mark.parametrize("is_causal", [False, True])
+def test_token_statistics_equal_the_formula_with_its_arrays(is_causal):
+    generator = torch.Generator().manual_seed(0)
+    heads = torch.randn(2, 3, 7, 4, dtype=torch.float64, generator=generator)
+    bias = torch.randn(3, 7, 1, dtype=torch.float64, generator=generator)
+    squares = heads**2
+    sums = squares.cumsum(-2) if is_causal else squares.sum(-2, keepdim=True)
+    memberships = (squares / sums + bias).sum(-1).mul(1.5).softmax(-2)[..., None]
+    weighted = memberships * squares
+    if is_causal:
+        moment = weighted.cumsum(-2) / (memberships.cumsum(-2) + 1e-8)
+    else:
+        moment = weighted.sum(-2, keepdim=True) / (
+            memberships.sum(-2, keepdim=True) + 1e-8
+        )
+    found = F.token_statistics_attention(heads, 1.5, is_causal=is_causal, bias=bias)
+    assert_allclose(found, -memberships * heads / (1 + moment), rtol=1e-6)
 
 
 def test_token_coding_rate_ignores_the_length_of_tokens(rng):
