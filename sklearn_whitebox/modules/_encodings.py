@@ -7,9 +7,6 @@ from torch import Tensor, nn
 
 from sklearn_whitebox.modules._crate_config import CRATEConfig, Device, uniform_
 
-# Rarely reached bins are not blown up beyond the inverse of this.
-_LEAST_SPREAD = 0.05
-
 
 class LinearEncoding(nn.Module):
     """Encode every number by itself."""
@@ -132,17 +129,15 @@ class PeriodicEncoding(nn.Module):
 class PiecewiseLinearEncoding(nn.Module):
     r"""Encode every number by itself and by how far it went through each of its bins.
 
-    .. math:: x \mapsto \bigl(x,\ g_1 (e_1(x) - m_1), \dots, g_B (e_B(x) - m_B)\bigr),
-        \qquad e_b(x) = \operatorname{clip}\Bigl(\frac{x - l_b}{r_b - l_b}, 0, 1\Bigr)
+    .. math:: x \mapsto \bigl(x,\ g\,e_1(x), \dots, g\,e_B(x)\bigr), \qquad
+        e_b(x) = \operatorname{clip}\Bigl(\frac{x - l_b}{r_b - l_b}, 0, 1\Bigr), \quad
+        g = \frac{2}{\sqrt B}
 
     A linear map of the code can be any function that is linear within every bin, so
     thresholds cost no depth. A number below the first edge or above the last goes on
     along its bin for one more width of it and then stops: the bin may be narrow, and
-    what is beyond it was never seen.
-
-    The constants :math:`m_b` and :math:`g_b` are mean and inverse spread of the steps
-    if every bin holds as many rows, divided by :math:`\sqrt{B/2}`: a feature then
-    counts as much in the gradients with many bins as with few.
+    what is beyond it was never seen. The factor lets a feature count as much in the
+    gradients with many bins as with few.
 
     Parameters
     ----------
@@ -235,9 +230,9 @@ class PiecewiseLinearEncoding(nn.Module):
         encoded : Tensor of shape (n_samples, n_features, 1 + n_bins)
             The number itself comes first; every entry grows with it or stands still.
         """
-        centre, slope, low, high = self.lines
+        start, slope, low, high = self.lines
         # One temporary of this size; subtracting first keeps the digits of narrow bins.
-        encoded = X[..., None] - centre
+        encoded = X[..., None] - start
         return encoded.mul_(slope).clamp_(low, high)
 
     def _lines(self) -> Tensor:
@@ -245,10 +240,8 @@ class PiecewiseLinearEncoding(nn.Module):
         span = self.edges.diff(dim=1)
         is_bin = span > 0
         n_bins = is_bin.sum(1, keepdim=True).clamp(min=1).to(span)
-        number = torch.arange(span.shape[1], dtype=span.dtype, device=span.device)
-        mean = 1 - (number + 0.5) / n_bins
-        spread = (mean * (1 - mean)).clamp(min=_LEAST_SPREAD**2).sqrt()
-        gain = (2 / n_bins).sqrt() / spread * is_bin
+        number = torch.arange(span.shape[1], device=span.device)
+        gain = 2 / n_bins.sqrt() * is_bin
         low = -(number == 0).to(span)
         high = 1 + (number == n_bins - 1).to(span)
         slope = gain / torch.where(is_bin, span, 1)
@@ -256,10 +249,10 @@ class PiecewiseLinearEncoding(nn.Module):
         pad = nn.functional.pad
         return torch.stack(
             [
-                pad(left + mean * span, (1, 0)),
+                pad(left, (1, 0)),
                 pad(slope, (1, 0), value=1.0),
-                pad(gain * (low - mean), (1, 0), value=-math.inf),
-                pad(gain * (high - mean), (1, 0), value=math.inf),
+                pad(gain * low, (1, 0), value=-math.inf),
+                pad(gain * high, (1, 0), value=math.inf),
             ]
         )
 
