@@ -7,11 +7,12 @@ import polars as pl
 import pytest
 import scipy.sparse as sp
 import torch
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import BaseEstimator
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.preprocessing import OrdinalEncoder
 
+from sklearn_whitebox import CRATEClassifier
 from sklearn_whitebox.estimators._crate_columns import (
     encode_columns,
     find_categories,
@@ -414,3 +415,29 @@ def test_the_table_is_not_written_to():
     before = X.copy(deep=True)
     Reader().fit(X).encode(X)
     pd.testing.assert_frame_equal(X, before)
+
+
+@pytest.mark.parametrize(
+    ("frame", "tokens"), [(pd.DataFrame, "dense"), (pl.DataFrame, "feature")]
+)
+def test_a_classifier_learns_from_labels_and_missing_numbers(rng, frame, tokens):
+    colour = rng.choice(["red", "blue", "green", "grey"], 160)
+    size = rng.standard_normal(160)
+    size[rng.random(160) < 0.4] = np.nan
+    X = frame({"size": size, "colour": colour})
+    y = np.where(np.isnan(size) ^ np.isin(colour, ["red", "blue"]), "yes", "no")
+    model = CRATEClassifier(
+        tokens=tokens,
+        missing="token",
+        n_layers=1,
+        d_token=16,
+        max_iter=20,
+        n_ensemble=1,
+        learning_rate=1e-2,
+        random_state=0,
+    )
+    assert model.fit(X, y).score(X, y) > 0.9
+    new = frame({"size": [0.0, 0.0, None], "colour": ["pink", "lilac", None]})
+    one, other, missing = model.predict_proba(new)
+    assert_allclose(one, other, rtol=1e-5)
+    assert np.isfinite(missing).all()
