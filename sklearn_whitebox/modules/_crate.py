@@ -219,7 +219,8 @@ class CRATE(nn.Module):
             pooled = tokens.mean(1)
         else:
             pooled = tokens[:, 0 if reads_first else -1]
-        features: Tensor = self.norm(pooled.view(*embedded.shape[:-2], -1))
+        shape = (*embedded.shape[:-2], embedded.shape[-1])
+        features: Tensor = self.norm(pooled.view(shape))
         return features
 
     def forward(self, X: Tensor, generator: torch.Generator | None = None) -> Tensor:

@@ -116,10 +116,11 @@ class SubspaceAttention(nn.Module):
         """
         head_dim = self.projection.out_features // self.n_heads
         if n_queries is not None and 4 * n_queries <= head_dim and not self.is_causal:
-            attended = self._attend_few(tokens, generator, n_queries)
+            merged = self._attend_few(tokens, generator, n_queries)
         else:
             attended = self._attend(self.project(tokens), generator, n_queries)
-        return _drop(self._map_back(attended), self.dropout, generator)
+            merged = merge_heads(attended)
+        return _drop(self._map_back(merged), self.dropout, generator)
 
     def maps(self, heads: Tensor) -> Tensor:
         """Give the attention weights.
@@ -137,8 +138,7 @@ class SubspaceAttention(nn.Module):
         weights: Tensor = subspace_attention_weights(heads, is_causal=self.is_causal)
         return weights
 
-    def _map_back(self, attended: Tensor) -> Tensor:
-        merged: Tensor = merge_heads(attended)
+    def _map_back(self, merged: Tensor) -> Tensor:
         if self.step is not None:
             return self.step * (merged @ self.projection.weight)
         change: Tensor = self.output(merged)
@@ -177,12 +177,19 @@ class SubspaceAttention(nn.Module):
         """
         weight = self.projection.weight
         bases = weight.view(self.n_heads, -1, weight.shape[1])  # (K, p, d)
-        first = self.project(tokens[:, :n_queries])  # (n, K, n_queries, p)
-        queries = (first * bases.shape[1] ** -0.5) @ bases  # (n, K, n_queries, d)
-        scores = queries.flatten(1, 2) @ tokens.mT
-        weights = _drop(scores.softmax(-1), self.dropout, generator)
-        means = (weights @ tokens).view(queries.shape)
-        return means @ bases.mT
+        head_dim, n_samples = bases.shape[1], len(tokens)
+        first = self.projection(tokens[:, :n_queries])
+
+        def by_head(rows: Tensor) -> Tensor:  # (K, n * n_queries, ...)
+            return rows.reshape(n_samples * n_queries, self.n_heads, -1).transpose(0, 1)
+
+        # One product a head over all rows: a product a row would copy the bases.
+        queries = (by_head(first) * head_dim**-0.5) @ bases
+        queries = queries.transpose(0, 1).reshape(n_samples, -1, weight.shape[1])
+        weights = (queries @ tokens.mT).softmax(-1)
+        means = _drop(weights, self.dropout, generator) @ tokens
+        attended = by_head(means) @ bases.mT
+        return attended.transpose(0, 1).reshape(n_samples, n_queries, -1)
 
 
 class StatisticsAttention(SubspaceAttention):
@@ -262,7 +269,7 @@ class StatisticsAttention(SubspaceAttention):
         attended = token_statistics_attention(
             heads, self.temperature, is_causal=self.is_causal, bias=self._bias(heads)
         )
-        change = self._map_back(attended[:, :, :n_queries])
+        change = self._map_back(merge_heads(attended[:, :, :n_queries]))
         return _drop(change, self.dropout, generator)
 
     def maps(self, heads: Tensor) -> Tensor:
