@@ -245,7 +245,7 @@ class FeatureAttributionDisplay:
         shown = importances[self.order_]
         deviations = shown.std(1) if shown.shape[1] > 1 else None
         self.axes_[1].barh(places, shown.mean(1), xerr=deviations, color="C1")
-        self.axes_[1].set_xlabel("growth of the loss when shuffled")
+        self.axes_[1].set_xlabel("loss added by shuffling")
         # Another number of features would make the bars of the sides incomparable.
         self.axes_[1].set_ylim(len(places) - 0.5, -0.5)
         self.axes_[1].set_yticks(places, [])
@@ -302,7 +302,7 @@ def _axes(ax, n_panels, n_bars):
             figsize=(5.5 + 3 * (n_panels - 1), 1.2 + 0.3 * n_bars),
             layout="constrained",
             squeeze=False,
-            width_ratios=[2, 1][:n_panels],
+            width_ratios=[5, 3][:n_panels],
         )
         return axes[0], figure
     axes = np.array([ax] if not np.iterable(ax) else list(np.ravel(ax)), dtype=object)
