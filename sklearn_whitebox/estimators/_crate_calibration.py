@@ -5,7 +5,10 @@ from scipy.optimize import minimize_scalar
 from scipy.special import softmax
 
 # Beyond these a model is beyond repair by a temperature.
-_COLDEST, _HOTTEST = 0.05, 20.0
+_COLDEST, _HOTTEST = 0.1, 10.0
+# Few rows, all right, ask for certainty: before any of them is seen, the logarithm of
+# the temperature is taken to be zero with this standard deviation.
+_PRIOR = 0.5
 
 
 def fit_temperature(outputs, y, weight):
@@ -24,20 +27,22 @@ def fit_temperature(outputs, y, weight):
     Returns
     -------
     temperature : float
-        What to divide logits by, between 0.05 and 20; one if no other is better.
+        What to divide logits by, between 0.1 and 10; one if no other is better. It
+        stays near one where few rows speak against that.
     """
+    n_rows = len(np.unique(np.concatenate([rows for rows, _ in outputs])))
 
-    def loss(temperature):
-        return held_out_log_loss(outputs, y, weight, temperature)
+    def loss(log):
+        penalty = (log / _PRIOR) ** 2 / (2 * n_rows)
+        return penalty + held_out_log_loss(outputs, y, weight, np.exp(log))
 
     found = minimize_scalar(
-        lambda log: loss(np.exp(log)),
+        loss,
         bounds=(np.log(_COLDEST), np.log(_HOTTEST)),
         method="bounded",
         options={"xatol": 1e-4},
     )
-    temperature = float(np.exp(found.x))
-    return temperature if found.fun < loss(1.0) else 1.0
+    return float(np.exp(found.x)) if found.fun < loss(0.0) else 1.0
 
 
 def held_out_log_loss(outputs, y, weight, temperature):

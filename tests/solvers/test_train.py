@@ -181,7 +181,7 @@ def test_an_interrupt_before_the_first_pass_is_passed_on(task, keep_on_interrupt
 
 
 def test_a_loss_that_is_not_finite_is_refused(task):
-    with pytest.raises(FloatingPointError, match="in epoch 1 at learning_rate=0.05"):
+    with pytest.raises(FloatingPointError, match=r"in epoch 1 at learning_rate=0\.05"):
         train(
             task[0],
             lambda _: task[0].head.bias.sum() * torch.nan,
