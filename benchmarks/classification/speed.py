@@ -4,7 +4,8 @@
     python benchmarks/classification/speed.py --data-dir DIR --datasets vehicle,pima
 
 Rounds alternate between the methods; medians of CPU seconds and ratios of those to the
-fits of CRATE are kept. Other work on the machine lengthens all of them alike.
+fits of CRATE are kept, with the scores on the unseen folds. Other work on the machine
+lengthens all of them alike.
 """
 
 import os
@@ -21,10 +22,10 @@ import warnings
 from pathlib import Path
 
 import torch
-from common import RESULTS, Clock, environment
-from competitors import LABELS, make
-from data import SHIPPED, data_dir_default, folds, load
-from run import quiet, warm_up
+from common import RESULTS, append, environment
+from competitors import LABELS
+from data import N_FOLDS, SHIPPED, data_dir_default, load
+from run import measure, warm_up
 from threadpoolctl import threadpool_limits
 
 METHODS = ("crate", "crate-0", "realmlp", "ftt", "tabm")
@@ -48,7 +49,7 @@ def main():
             if table is None:
                 print(f"{name}: not here")
                 continue
-            line = race(table, settings.methods, settings.rounds)
+            line = race(table, settings.methods, settings.rounds, settings.rows)
             report["fits"].append(line)
             report["ratios"] = _ratios(report["fits"])
             path.write_text(json.dumps(report, indent=1) + "\n")
@@ -56,39 +57,44 @@ def main():
     print(report.get("ratios"))
 
 
-def race(table, methods, rounds):
+def race(table, methods, rounds, rows=None):
     """Medians over the rounds of the CPU seconds of a fit and of predicting."""
-    fits = {method: [] for method in methods}
-    predictions = {method: [] for method in methods}
-    for fold in range(rounds):
-        train, test = folds(table)[fold % len(folds(table))]
+    found = {method: [] for method in methods}
+    for turn in range(rounds):
+        fold = turn % N_FOLDS
         for method in methods:
-            with quiet():
-                model = make(method, table, seed=fold)
-                with Clock() as fit:
-                    model.fit(table.X.iloc[train], table.y[train])
-                with Clock() as predict:
-                    model.predict_proba(table.X.iloc[test])
-            fits[method].append(fit.cpu)
-            predictions[method].append(predict.cpu)
-    return {
+            row = {"data": table.name, "fold": fold, "method": method}
+            row |= measure(table, fold, method)
+            found[method].append(row)
+            if rows:
+                append(rows, row)
+    line = {
         "data": table.name,
-        "n_train": len(train),
-        "n_features": table.X.shape[1],
-        "fit_cpu": {m: round(statistics.median(v), 3) for m, v in fits.items()},
-        "predict_cpu": {
-            m: round(statistics.median(v), 4) for m, v in predictions.items()
-        },
+        "n_train": row["n_train"],
+        "n_features": row["n_features"],
     }
+    for key in ("fit_cpu", "predict_cpu", "accuracy", "log_loss"):
+        middle = statistics.median if key.endswith("cpu") else statistics.mean
+        line[key] = {
+            method: round(middle(row[key] for row in members), 4)
+            for method, members in found.items()
+            if all(key in row for row in members)
+        }
+    return line
 
 
 def _ratios(fits):
     """Median, smallest and largest over tables of the time of CRATE to a method's."""
     report = {}
     for method in fits[0]["fit_cpu"]:
-        if method == "crate" or "crate" not in fits[0]["fit_cpu"]:
+        pairs = [
+            (line["fit_cpu"]["crate"], line["fit_cpu"][method])
+            for line in fits
+            if method != "crate" and {"crate", method} <= set(line["fit_cpu"])
+        ]
+        if not pairs:
             continue
-        ratios = [line["fit_cpu"]["crate"] / line["fit_cpu"][method] for line in fits]
+        ratios = [ours / theirs for ours, theirs in pairs]
         report[f"crate / {method}"] = {
             "median": round(statistics.median(ratios), 3),
             "least": round(min(ratios), 3),
@@ -104,6 +110,7 @@ def _arguments():
     parser.add_argument("--datasets", help="comma-separated names")
     parser.add_argument("--rounds", type=int, help="default 3 (quick: 1)")
     parser.add_argument("--output", type=Path, help="file, .json")
+    parser.add_argument("--rows", type=Path, help="add the rows to a file, .jsonl")
     parser.add_argument("--data-dir", default=data_dir_default())
     settings = parser.parse_args()
     quick = settings.quick
