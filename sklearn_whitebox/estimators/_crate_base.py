@@ -12,6 +12,7 @@ from sklearn_whitebox.estimators._base import WhiteboxEstimator, all_or_nothing
 from sklearn_whitebox.estimators._crate_fitting import fit_crate
 from sklearn_whitebox.estimators._crate_inference import infer_all
 from sklearn_whitebox.estimators._crate_inspection import InspectionMixin
+from sklearn_whitebox.estimators._crate_published import preset_parameters
 
 _AUTO = StrOptions({"auto"})
 _COUNT = Interval(Integral, 1, None, closed="left")
@@ -67,6 +68,29 @@ class BaseCRATE(
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
+
+    @classmethod
+    def from_preset(cls, name, **overrides):
+        """Make an estimator of a published size for images.
+
+        Parameters
+        ----------
+        name : {"crate-tiny", "crate-small", "crate-base", "crate-large"}
+            Which one; images are 224 x 224 with three channels unless overridden.
+        **overrides : kwargs
+            Parameters that shall be others than those published.
+
+        Returns
+        -------
+        estimator : object
+            Unfitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If there is no such preset.
+        """
+        return cls(**preset_parameters(name, overrides))
 
     @all_or_nothing()
     def fit(self, X, y, sample_weight=None, X_val=None, y_val=None):

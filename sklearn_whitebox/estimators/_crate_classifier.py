@@ -13,6 +13,7 @@ from sklearn_whitebox._compat import Interval, StrOptions
 from sklearn_whitebox.estimators._base import all_or_nothing
 from sklearn_whitebox.estimators._crate_base import BaseCRATE
 from sklearn_whitebox.estimators._crate_inference import infer_all
+from sklearn_whitebox.estimators._crate_published import estimator_of_checkpoint
 from sklearn_whitebox.estimators._crate_stream import learn_batch
 from sklearn_whitebox.estimators._crate_targets import (
     check_classes,
@@ -319,6 +320,66 @@ class CRATEClassifier(ClassifierMixin, BaseCRATE):
         self.n_jobs = n_jobs
         self.random_state = random_state
         self.verbose = verbose
+
+    @classmethod
+    def from_checkpoint(
+        cls,
+        state,
+        *,
+        classes=None,
+        mean=0.0,
+        std=1.0,
+        n_heads=None,
+        image_shape=None,
+        step_size=0.1,
+        sparsity=0.1,
+        **overrides,
+    ):
+        """Make a fitted classifier of a checkpoint of the published programs.
+
+        Parameters
+        ----------
+        state : mapping of str to Tensor
+            What ``torch.load`` gives, see
+            :func:`sklearn_whitebox.modules.load_original_checkpoint`.
+        classes : array-like of shape (n_classes,), default=None
+            Labels in the order of the outputs; None numbers them from 0.
+        mean : float or array-like of shape (n_channels,), default=0.0
+            Subtracted from the pixels; on pixels between 0 and 1, networks for ImageNet
+            expect (0.485, 0.456, 0.406).
+        std : float or array-like of shape (n_channels,), default=1.0
+            What the difference is divided by; (0.229, 0.224, 0.225) for ImageNet.
+        n_heads : int or None, default=None
+            Number of subspaces; None knows those of the published widths.
+        image_shape : (int, int, int) or None, default=None
+            Height, width and number of channels; None takes square images of three.
+        step_size : float, default=0.1
+            Step of the sparsifier, which is not part of the checkpoint.
+        sparsity : float, default=0.1
+            Weight of its one-norm, which is not part of the checkpoint either.
+        **overrides : kwargs
+            Further parameters of the classifier, such as `device`.
+
+        Returns
+        -------
+        model : CRATEClassifier
+            Fitted classifier. With ``warm_start=True`` a fit on the same classes goes
+            on from it.
+
+        Raises
+        ------
+        ValueError
+            If the checkpoint is none of these networks, or `classes` do not fit it.
+        """
+        settings = {
+            "n_heads": n_heads,
+            "image_shape": image_shape,
+            "step_size": step_size,
+            "sparsity": sparsity,
+        }
+        return estimator_of_checkpoint(
+            cls, state, classes, mean, std, settings, overrides
+        )
 
     @all_or_nothing()
     def partial_fit(self, X, y, classes=None, sample_weight=None):

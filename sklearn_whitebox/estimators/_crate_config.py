@@ -19,6 +19,20 @@ LEAST_ROWS_TO_STOP = 50
 _MANY_TOKENS, _MOST_TOKENS = 200, 2000
 # What training may change without changing what the weights mean.
 _OF_TRAINING = ("dropout", "token_dropout")
+# What no parameter says: a model to go on from does.
+IMPLIED = (
+    "patch_norm",
+    "head_dim",
+    "is_causal",
+    "tie_output",
+    "step_size",
+    "sparsity",
+    "learn_step",
+    "n_steps",
+    "overcomplete",
+    "output_bias",
+    "layer_norm_eps",
+)
 
 
 @dataclass(frozen=True)

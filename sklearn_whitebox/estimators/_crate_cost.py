@@ -69,6 +69,6 @@ def count_multiply_adds(module):
         work += 2 * config.n_layers * n_tokens**2 * config.inner_width
     # Members share the tokens that enter them, but not the layers' work.
     work *= config.n_members
-    repeats = n_tokens if config.tokens == "patch" else 1
-    work += repeats * sum(p.numel() for p in module.tokens.parameters())
-    return float(work)
+    if config.tokens == "patch":
+        return float(work + module.tokens.n_multiply_adds)
+    return float(work + sum(p.numel() for p in module.tokens.parameters()))

@@ -17,6 +17,7 @@ from sklearn_whitebox.estimators._crate_columns import (
     find_categories,
 )
 from sklearn_whitebox.estimators._crate_config import (
+    IMPLIED,
     LEAST_ROWS_TO_STOP,
     check_same_model,
     make_config,
@@ -186,6 +187,8 @@ def prepare(estimator, coded, targets, known, *, what="warm_start=True"):
         numbers = coded[:, :n_numeric]
         centre, scale = find_scaling(numbers, targets.weight, config)
     else:
+        implied = {field: known["_architecture"][field] for field in IMPLIED}
+        config = replace(config, **implied)
         check_same_model(known, config, targets.attributes, what)
         centre, scale = known["centre_"], known["scale_"]
     inputs = scale_rows(coded, centre, scale, config)
