@@ -72,9 +72,9 @@ class CRATE(nn.Module):
 
     Notes
     -----
-    For n tokens of width d a row costs :math:`4nd^2 + 2n^2d` multiply-adds a layer,
-    :math:`4nd^2` of them with ``attention="tssa"``. If a class token is read, the last
-    layer takes its step for that token only, which makes it nearly free.
+    For n tokens of width d a row costs :math:`3nd^2 + 2n^2d` multiply-adds a layer,
+    :math:`3nd^2` with ``attention="tssa"``. If a class token is read, the last layer
+    takes its step for that token only, which makes it nearly free.
 
     References
     ----------
