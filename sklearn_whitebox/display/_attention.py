@@ -111,11 +111,9 @@ class AttentionMapDisplay:
             names = getattr(estimator, "feature_names_in_", None)
             is_named = names is not None and len(names) == maps.shape[-1]
             token_names = names if is_named and estimator.tokens == "feature" else None
+        place = "last layer" if layer == -1 else f"layer {layer}"
         display = cls(
-            maps,
-            images=images,
-            token_names=token_names,
-            title=f"{kind}, layer {layer}",
+            maps, images=images, token_names=token_names, title=f"{kind}, {place}"
         )
         return display.plot(ax, **plot_settings)
 

@@ -1,7 +1,12 @@
+import functools
+
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
+from sklearn.datasets import load_digits, load_iris
 
+from sklearn_whitebox import CRATEClassifier
 from sklearn_whitebox.display._attention import AttentionMapDisplay
 from sklearn_whitebox.display._feature_attribution import FeatureAttributionDisplay
 from sklearn_whitebox.display._layer_statistics import LayerStatisticsDisplay
@@ -201,3 +206,66 @@ def test_many_samples_of_equal_value_do_not_leave_their_row():
         heights = points.get_offsets()[:, 1]
         assert len(heights) <= 400
         assert np.abs(heights - place).max() <= 0.4 + 1e-9
+
+
+@functools.cache
+def fitted(kind):
+    settings = {"n_layers": 1, "d_token": 8, "n_heads": 2, "max_iter": 2}
+    settings |= {"early_stopping": False, "random_state": 0}
+    if kind == "images":
+        X, y = load_digits(n_class=2, return_X_y=True)
+        settings |= {"image_shape": (8, 8), "patch_size": 4}
+    else:
+        X, y = load_iris(return_X_y=True, as_frame=True)
+        settings |= {"tokens": kind}
+    if kind == "feature":
+        taste = np.where(y == 1, "sweet", "sour")
+        X = X.assign(taste=pd.Categorical(taste))
+    return CRATEClassifier(**settings).fit(X[:80], y[:80]), X[:80], y[:80]
+
+
+@pytest.mark.parametrize("kind", ["attention", "subspace"])
+@pytest.mark.parametrize("rows", ["images", "feature", "dense"])
+def test_maps_come_from_an_estimator(rows, kind):
+    model, X, _ = fitted(rows)
+    display = AttentionMapDisplay.from_estimator(model, X[:3], kind=kind)
+    assert display.ax_.get_title() == f"{kind}, last layer"
+    display.figure_.canvas.draw()
+    names = {label.get_text() for label in display.ax_.get_yticklabels()}
+    columns = {"images": "", "dense": "01234567", "feature": fitted("feature")[1]}
+    assert names == set(columns[rows])
+
+
+def test_a_kind_of_map_must_be_known():
+    model, X, _ = fitted("dense")
+    with pytest.raises(ValueError, match="kind='head' should be one of"):
+        AttentionMapDisplay.from_estimator(model, X, kind="head")
+
+
+def test_statistics_come_from_an_estimator():
+    model, X, _ = fitted("dense")
+    display = LayerStatisticsDisplay.from_estimator(model, X, max_samples=10)
+    assert len(display.axes_) == 3
+    display.figure_.canvas.draw()
+
+
+def test_attributions_come_from_an_estimator_with_their_check():
+    model, X, y = fitted("feature")
+    display = FeatureAttributionDisplay.from_estimator(
+        model, X, y, n_steps=2, n_repeats=1, random_state=0
+    )
+    assert len(display.axes_) == 2
+    assert display.axes_[0].get_xlabel() == "contribution to the log-odds"
+    assert "rank correlation" in display.axes_[1].get_title()
+    names = [label.get_text() for label in display.axes_[0].get_yticklabels()]
+    assert set(names) == set(X)
+    # Categories have no order, so no colour.
+    assert np.isnan(display.values[:, -1]).all()
+    assert np.isfinite(display.values[:, :-1]).all()
+    display.figure_.canvas.draw()
+
+
+def test_attributions_need_no_labels():
+    model, X, _ = fitted("dense")
+    display = FeatureAttributionDisplay.from_estimator(model, X, n_steps=2, target=1)
+    assert len(display.axes_) == 1
