@@ -72,8 +72,8 @@ class CRATE(nn.Module):
 
     Notes
     -----
-    For n tokens of width d a row costs :math:`3nd^2 + 2n^2d` multiply-adds a layer,
-    :math:`3nd^2` with ``attention="tssa"``. If a class token is read, the last layer
+    For n tokens of width d a row costs :math:`3 n d^2 + 2 n^2 d` multiply-adds a layer,
+    :math:`3 n d^2` with ``attention="tssa"``. If a class token is read, the last layer
     takes its step for that token only, which makes it nearly free.
 
     References
