@@ -186,9 +186,8 @@ def test_an_overcomplete_step_is_judged_by_its_code():
 
 
 def test_dead_tokens_are_counted():
-    module = network(n_layers=1)
     # A threshold that nothing reaches.
-    module.layers[0].sparsify.sparsity = 1e6
+    module = network(n_layers=1, sparsity=1e6)
     found = measure(module, rows(module))
     assert found["dead_tokens"] == 1
     assert found["nonzero_fraction"] == 0
