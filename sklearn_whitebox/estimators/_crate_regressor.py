@@ -30,9 +30,11 @@ class CRATERegressor(RegressorMixin, BaseCRATE):
     Parameters
     ----------
     n_layers : int or "auto", default="auto"
-        Number of layers. With none the head reads the tokens as they are.
+        Number of layers. With none the head reads the tokens as they are. ``"auto"``
+        takes one for tables and two for images.
     d_token : int or "auto", default="auto"
-        Width of a token; a multiple of `n_heads`.
+        Width of a token; a multiple of `n_heads`. ``"auto"`` takes 32 for tables and 64
+        for images.
     n_heads : int, default=4
         Number of subspaces of each layer.
     attention : {"mssa", "tssa"}, default="mssa"
@@ -47,13 +49,13 @@ class CRATERegressor(RegressorMixin, BaseCRATE):
         token per feature, which shows what the model reads but costs more and predicts
         less well. Images always give one token per patch.
     n_tokens : int or "auto", default="auto"
-        Number of views for ``tokens="dense"``.
+        Number of views for ``tokens="dense"``; ``"auto"`` takes 8.
     encoding : {"piecewise_linear", "periodic", "linear"} or "auto", \
             default="piecewise_linear"
         How a number enters the tokens: by itself and how far it went through each bin
         between quantiles, by learnt waves of it, or by itself alone.
     n_bins : int or "auto", default="auto"
-        Bins of a feature for ``encoding="piecewise_linear"``.
+        Bins of a feature for ``encoding="piecewise_linear"``; ``"auto"`` takes 16.
     categorical_features : "from_dtype", array-like or None, default="from_dtype"
         Nominal columns: those of a data frame that hold categories, strings or
         booleans; or their mask, indices or names; or none.
@@ -71,42 +73,53 @@ class CRATERegressor(RegressorMixin, BaseCRATE):
         that gives about 32 patches.
     stem : bool or "auto", default="auto"
         Convolutions before an image is cut into patches; ``"auto"`` from 8 x 8 pixels.
-    pool : {"class", "mean"}, default="class"
-        What the head reads: a class token, or the mean of all tokens of a row.
-    augment : "shift" or None, default=None
-        Move images by up to a pixel in training.
+    pool : {"auto", "class", "mean", "concat"}, default="auto"
+        What the head reads: a class token, the mean of all tokens of a row, or all of
+        them side by side. ``"auto"`` takes the mean for images and all for tables.
+    augment : {"auto", "shift", "affine", "mirror"} or None, default="auto"
+        Alter images in training: move them by up to 7 % of their side; turn and scale
+        them, too, by up to 10 degrees and 10 %; mirror them, too. ``"auto"`` takes
+        ``"affine"``; None takes them as they are.
     dropout : float or "auto", default="auto"
-        Share of the tokens of a table, of attention weights and of outputs of the
-        attention dropped in training.
-    n_ensemble : int, default=1
-        Number of independent networks, whose predictions are averaged.
+        Share of the entries of the first tokens of a table, of attention weights and of
+        outputs of the attention dropped in training. ``"auto"`` takes 0.3 of the first
+        tokens and 0.1 of the others.
+    n_ensemble : int or "auto", default="auto"
+        Number of independent networks, whose predictions are averaged. With early
+        stopping each of several networks holds out another part of the rows, so that
+        each row is learnt from. ``"auto"`` takes 8 for tables of 50 rows and more, and
+        one for images and :meth:`partial_fit`.
     n_members : int or "auto", default="auto"
         Members of each network: they share all layers but scale the tokens by numbers
         of their own and have heads of their own [4]_. Their predictions are averaged.
+        ``"auto"`` takes one.
     max_iter : int or "auto", default="auto"
         Most passes over the data, each of at least ten steps. The step size falls to
-        zero at the last of them.
+        zero at the last of them. ``"auto"`` takes 300 to 2000 steps on tables, growing
+        with the root of the number of rows, and 15 to 40 passes on images.
     batch_size : int or "auto", default="auto"
-        Rows of a step. ``"auto"`` takes all of up to 64 rows, else about a thirtieth of
-        them, between 32 and 512. Up to 64 rows that a step sees at once are trained in
+        Rows of a step. ``"auto"`` takes all of up to 64 rows, else 128 or, of more than
+        2000 rows, 256; of images 32, 64 or 128. Up to 64 rows that a step sees at once are trained in
         double precision without dropout; an integer weight is then a repetition.
     learning_rate : float or "auto", default="auto"
-        Peak step size of AdamW. ``"auto"`` takes 2e-3 for tables, 3e-3 for images and
-        1e-3 above a million weights.
-    weight_decay : float, default=1e-2
-        Decay of the matrices of layers and head.
+        Peak step size of AdamW. ``"auto"`` takes 5e-3 for tables, 4e-3 for images;
+        above a million weights 2e-3 and 1e-3.
+    weight_decay : float or "auto", default="auto"
+        Decay of the matrices of layers and head. ``"auto"`` takes 0.3 for tables and
+        0.01 for images.
     early_stopping : bool or "auto", default="auto"
         Hold out a part of the data, stop when its squared error no longer
         improves, and keep the best weights. Not done with fewer than 50 rows.
         ``"auto"`` does it for tables.
     validation_fraction : float, default=0.15
         Share of the rows held out.
-    n_iter_no_change : int, default=16
+    n_iter_no_change : int, default=10
         Passes without improvement after which early stopping stops. Without it, and
         where a step sees all rows without noise, the training loss is watched instead.
     refit : bool or "auto", default="auto"
-        After early stopping train again on all rows, for the best number of passes.
-        ``"auto"`` does.
+        After early stopping train again on all rows, for the best number of passes
+        and with a step size that falls to zero by then. ``"auto"`` does it for a single
+        network.
     max_time : float or None, default=None
         Stop after about so many seconds and keep the best weights so far. The step
         size falls to zero by then. None sets no limit.
@@ -234,18 +247,18 @@ class CRATERegressor(RegressorMixin, BaseCRATE):
         image_shape=None,
         patch_size=None,
         stem="auto",
-        pool="class",
-        augment=None,
+        pool="auto",
+        augment="auto",
         dropout="auto",
-        n_ensemble=1,
+        n_ensemble="auto",
         n_members="auto",
         max_iter="auto",
         batch_size="auto",
         learning_rate="auto",
-        weight_decay=1e-2,
+        weight_decay="auto",
         early_stopping="auto",
         validation_fraction=0.15,
-        n_iter_no_change=16,
+        n_iter_no_change=10,
         refit="auto",
         max_time=None,
         on_interrupt="raise",

@@ -8,7 +8,11 @@ import torch
 
 from sklearn_whitebox._array import check_memory, resolve_device
 from sklearn_whitebox._threads import torch_threads
-from sklearn_whitebox.estimators._crate_config import FULL_BATCH, resolve_learning_rate
+from sklearn_whitebox.estimators._crate_config import (
+    FULL_BATCH,
+    LEAST_STEPS,
+    resolve_learning_rate,
+)
 from sklearn_whitebox.estimators._crate_cost import (
     attention_bytes,
     count_multiply_adds,
@@ -20,8 +24,6 @@ from sklearn_whitebox.solvers._train import TrainResult, TrainSettings, train
 
 __all__ = ["attention_bytes", "count_multiply_adds", "rows_at_once", "train_network"]
 
-# Passes over few rows are repeated until they have so many steps.
-_LEAST_STEPS = 10
 # A pass has to lower the loss of all rows by so many nats to count as progress.
 _TOLERANCE = 1e-4
 
@@ -97,17 +99,17 @@ def train_network(setup, rows, watched, run, callback):
     held_out = np.zeros(n_samples, bool) if run.held_out is None else run.held_out
     kept = torch.from_numpy(np.flatnonzero(~held_out))
     n_rows = len(kept)
+    _check_size(CRATE(setup.config, device="meta"), min(plan.batch_size, n_rows))
     generator = torch.Generator().manual_seed(run.seed)
     module = CRATE(setup.config, generator=generator)
     n_batches = math.ceil(n_rows / plan.batch_size)
     work = 3 * min(plan.batch_size, n_rows) * count_multiply_adds(module)
-    n_repeats = math.ceil(_LEAST_STEPS / n_batches)
+    n_repeats = math.ceil(LEAST_STEPS / n_batches)
     settings = _settings(setup, run, n_batches * n_repeats, module)
     device = resolve_device(
         setup.device, work=work * settings.max_epochs * settings.steps_per_epoch
     )
     check_precision(setup.precision, device)
-    _check_attention_memory(module, min(plan.batch_size, n_rows))
     exact = n_batches == 1 and is_exact(setup, n_rows)
     is_double = exact or setup.precision == "float64"
     prepare_network(setup, module, run.warm)
@@ -148,7 +150,7 @@ def _settings(setup, run, steps_per_epoch, module):
         learning_rate=resolve_rate(setup, module),
         max_epochs=run.n_epochs or plan.max_iter,
         steps_per_epoch=steps_per_epoch,
-        weight_decay=setup.weight_decay,
+        weight_decay=plan.weight_decay,
         warmup_fraction=plan.warmup_fraction,
         beta2=plan.beta2,
         average=plan.average,
@@ -281,11 +283,18 @@ class _StopOnPlateau:
         return self._callback(epoch, loss) or self._waited >= self._patience
 
 
-def _check_attention_memory(module, n_rows):
-    n_rows = n_rows * module.config.n_members
+def _check_size(frame, n_rows):
+    """Refuse a network, or steps of it, that would not fit the memory."""
+    config, n_weights = frame.config, sum(p.numel() for p in frame.parameters())
     check_memory(
-        3 * module.config.n_layers * n_rows * attention_bytes(module, 4),
-        what=f"Attention among {module.tokens.n_tokens + 1} tokens",
+        # Gradients, two moments and the best weights are as large.
+        5 * 4 * n_weights,
+        what=f"Training {n_weights} weights",
+        remedy="use fewer features or bins, or a smaller d_token or n_tokens",
+    )
+    check_memory(
+        3 * config.n_layers * n_rows * config.n_members * attention_bytes(frame, 4),
+        what=f"Attention among {frame.tokens.n_tokens + 1} tokens",
         remedy="use attention='tssa', a larger patch_size, tokens='dense' or "
         "a smaller batch_size",
     )

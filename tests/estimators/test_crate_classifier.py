@@ -547,3 +547,9 @@ def test_large_float32_columns_are_scaled_and_not_refused(wine):
     X, _, y, _ = wine
     X = X.astype(np.float32) * np.where(np.arange(13) == 3, np.float32(1e9), 1)
     assert np.isfinite(_small().fit(X, y).predict_proba(X)).all()
+
+
+def test_weights_beyond_the_memory_are_refused_before_they_are_made():
+    model = CRATEClassifier(d_token=2**14, n_heads=1)
+    with pytest.raises(ValueError, match=r"Training \d+ weights needs .* d_token"):
+        model.fit(np.eye(20), np.arange(20) % 2)
