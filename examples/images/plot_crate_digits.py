@@ -10,6 +10,9 @@ what the class token reads, and measure whether the layers do what they are mean
 # %%
 # Train on sixteen tokens per image
 # ---------------------------------
+#
+# Two convolutions look at the pixels around every patch of 2 x 2. Images are altered a little in
+# training: moved, turned and scaled.
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import load_digits
@@ -19,7 +22,14 @@ from sklearn_whitebox import CRATEClassifier
 
 X, y = load_digits(return_X_y=True)
 X, X_test, y, y_test = train_test_split(X, y, test_size=0.3, stratify=y, random_state=0)
-model = CRATEClassifier(image_shape=(8, 8), patch_size=2, max_iter=20, random_state=0)
+model = CRATEClassifier(
+    image_shape=(8, 8),
+    patch_size=2,
+    n_layers=3,
+    pool="class",
+    max_iter=15,
+    random_state=0,
+)
 model.fit(X, y)
 print(f"accuracy on unseen digits: {model.score(X_test, y_test):.3f}")
 
@@ -64,15 +74,15 @@ axes[1].bar(layers, found["nonzero_fraction"])
 axes[1].set(ylabel="share of non-zero entries", ylim=(0, 1))
 axes[2].plot(layers, found["lasso_before"], "o-", label="before the sparse step")
 axes[2].plot(layers, found["lasso_after"], "s--", label="after")
-axes[2].set(ylabel="lasso objective per token")
-axes[2].legend()
+axes[2].set(ylabel="lasso objective per token", ylim=(0, None))
+axes[2].legend(loc="lower left")
 for ax in axes:
     ax.set(xlabel="layer", xticks=layers)
 plt.show()
 
 # %%
-# Every layer does both: the rate of the tokens falls with each attention, and one sparse step about
-# halves its objective and leaves half of the entries exactly zero. But the rate does not fall
-# steadily from layer to layer: the sparse step, which knows nothing of the subspaces, may undo what
-# attention gained. The class token reads strokes that tell digits apart, and other ones in each
-# layer.
+# Every layer does both: the rate of the tokens falls with each attention, and one sparse step lowers
+# its objective by a quarter or more and leaves less than half of the entries different from zero.
+# But the rate need not fall from layer to layer: the sparse step, which knows nothing of the
+# subspaces, may undo what attention gained. The class token reads strokes that tell digits apart,
+# and other ones in each layer.
