@@ -13,6 +13,7 @@ from sklearn_whitebox.estimators._crate_fitting import fit_crate
 from sklearn_whitebox.estimators._crate_inference import infer_all
 from sklearn_whitebox.estimators._crate_inspection import InspectionMixin
 from sklearn_whitebox.estimators._crate_published import preset_parameters
+from sklearn_whitebox.modules._augment import AUGMENTATIONS
 
 _AUTO = StrOptions({"auto"})
 _COUNT = Interval(Integral, 1, None, closed="left")
@@ -45,15 +46,15 @@ class BaseCRATE(
         "image_shape": [tuple, list, None],
         "patch_size": [_COUNT, None],
         "stem": ["boolean", _AUTO],
-        "pool": [StrOptions({"class", "mean"})],
-        "augment": [StrOptions({"shift"}), None],
+        "pool": [StrOptions({"auto", "class", "mean", "concat"})],
+        "augment": [StrOptions({"auto", *AUGMENTATIONS}), None],
         "dropout": [_AUTO, Interval(Real, 0, 1, closed="left")],
-        "n_ensemble": [_COUNT],
+        "n_ensemble": [_AUTO, _COUNT],
         "n_members": [_AUTO, _COUNT],
         "max_iter": [_AUTO, _COUNT],
         "batch_size": [_AUTO, _COUNT],
         "learning_rate": [_AUTO, Interval(Real, 0, None, closed="neither")],
-        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "weight_decay": [_AUTO, Interval(Real, 0, None, closed="left")],
         "early_stopping": ["boolean", _AUTO],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "n_iter_no_change": [_COUNT],
@@ -134,9 +135,9 @@ class BaseCRATE(
         Returns
         -------
         features : ndarray or Tensor of shape (n_samples, n_features_out)
-            Normalised tokens after the last layer, `d_token` numbers for every member
-            of every network, side by side; a tensor for tensors, unless ``set_output``
-            asks for a container.
+            Normalised tokens after the last layer as `pool` reads them, for every
+            member of every network, side by side; a tensor for tensors, unless
+            ``set_output`` asks for a container.
         """
         parts = infer_all(self, X, lambda module, rows: module.pool(rows).flatten(1))
         return restore(np.concatenate(parts, axis=1), like=X, estimator=self)

@@ -13,6 +13,8 @@ from sklearn_whitebox.modules._patches import check_patch_size, default_patch_si
 # Up to so many rows a step sees all of them, in their order, in double precision and
 # without dropout: it costs nothing there, and an integer weight is a repetition.
 FULL_BATCH = 64
+# Passes over few rows are repeated until they have so many steps.
+LEAST_STEPS = 10
 # With fewer rows a held-out part says too little to stop by.
 LEAST_ROWS_TO_STOP = 50
 # Attention among so many tokens is slow; among more it is refused.
@@ -43,14 +45,22 @@ class Plan:
     ----------
     n_layers, d_token, n_tokens, n_bins, n_members : int
         Architecture.
+    n_ensemble : int
+        Networks to train.
     encoding : str
         How numbers are spread before they enter the tokens.
+    pool : str
+        What the head reads.
+    augment : str or None
+        How images are altered in training.
     dropout, token_dropout : float
         Shares dropped in training, in the attention and of the first tokens.
     max_iter, batch_size : int
         Most passes, and rows of a step.
     learning_rate : float or None
         Peak rate; None lets the number of weights decide.
+    weight_decay : float
+        Decay of the matrices.
     early_stopping, refit, calibrate : bool
         Whether to hold rows out and stop by them, to train again on all rows, and to
         fit a temperature.
@@ -69,12 +79,16 @@ class Plan:
     n_tokens: int
     n_bins: int
     n_members: int
+    n_ensemble: int
     encoding: str
+    pool: str
+    augment: str | None
     dropout: float
     token_dropout: float
     max_iter: int
     batch_size: int
     learning_rate: float | None
+    weight_decay: float
     early_stopping: bool
     refit: bool
     calibrate: bool
@@ -114,26 +128,38 @@ def resolve_plan(
             return value
         return default if architecture is None else architecture.get(name, default)
 
-    batch_size = choose("batch_size", _batch_size(n_samples))
     enough = n_samples >= LEAST_ROWS_TO_STOP
-    early_stopping = choose("early_stopping", enough and not is_image)
+    early_stopping = bool(choose("early_stopping", enough and not is_image))
+    # A network more costs as much as the first, and on images that is much.
+    n_ensemble = int(choose("n_ensemble", 8 if enough and not is_image else 1))
+    cross_fit = early_stopping and n_ensemble > 1
+    batch_size = int(choose("batch_size", _batch_size(n_samples, is_image)))
+    n_passes = _n_passes(n_samples, batch_size, is_image)
+    is_given = estimator.dropout != "auto"
     dropout = float(choose("dropout", 0.1))
+    token_dropout = dropout if is_given else 0.3
     rate = estimator.learning_rate
     return Plan(
-        n_layers=int(choose("n_layers", 3 if is_image else 2)),
-        d_token=int(choose("d_token", 64)),
+        n_layers=int(choose("n_layers", 2 if is_image else 1)),
+        d_token=int(choose("d_token", 64 if is_image else 32)),
         n_tokens=int(choose("n_tokens", 8)),
         n_bins=int(choose("n_bins", 16)),
         n_members=int(choose("n_members", 1)),
+        n_ensemble=n_ensemble,
         encoding=choose("encoding", "piecewise_linear"),
+        pool=choose("pool", "mean" if is_image else "concat"),
+        augment=choose("augment", "affine" if is_image else None),
         dropout=dropout,
-        token_dropout=0.0 if is_image else dropout,
-        max_iter=int(choose("max_iter", 30 if is_image else 60)),
-        batch_size=int(batch_size),
+        token_dropout=0.0 if is_image else token_dropout,
+        max_iter=int(choose("max_iter", n_passes)),
+        batch_size=batch_size,
         learning_rate=None if rate == "auto" else float(rate),
-        early_stopping=bool(early_stopping),
-        refit=bool(choose("refit", early_stopping)),
+        weight_decay=float(choose("weight_decay", 0.01 if is_image else 0.3)),
+        early_stopping=early_stopping,
+        # Every row has been learnt from by all networks but one.
+        refit=bool(choose("refit", early_stopping and not cross_fit)),
         calibrate=n_classes > 0 and bool(choose("calibrate", early_stopping)),
+        cross_fit=cross_fit,
     )
 
 
@@ -152,15 +178,25 @@ def resolve_learning_rate(n_weights, *, is_image):
     learning_rate : float
         For AdamW.
     """
-    if n_weights > 1e6:
-        return 1e-3
-    return 3e-3 if is_image else 2e-3
+    if is_image:
+        return 4e-3 if n_weights <= 1e6 else 1e-3
+    return 5e-3 if n_weights <= 1e6 else 2e-3
 
 
-def _batch_size(n_samples):
+def _batch_size(n_samples, is_image):
     if n_samples <= FULL_BATCH:
         return FULL_BATCH
-    return min(max(2 ** math.ceil(math.log2(n_samples / 32)), 32), 512)
+    if is_image:
+        return 32 if n_samples <= 2_000 else 64 if n_samples <= 20_000 else 128
+    return 128 if n_samples <= 2_000 else 256
+
+
+def _n_passes(n_samples, batch_size, is_image):
+    """Choose the passes: on tables by their number of steps."""
+    if is_image:
+        return math.ceil(min(max(50_000 / n_samples, 15), 40))
+    n_steps = min(max(12 * math.sqrt(n_samples), 300), 2_000)
+    return math.ceil(n_steps / max(n_samples / batch_size, LEAST_STEPS))
 
 
 def make_config(estimator, plan, n_numeric, categories, n_outputs):
@@ -195,7 +231,7 @@ def make_config(estimator, plan, n_numeric, categories, n_outputs):
         )
     settings = {
         "n_outputs": n_outputs,
-        "pool": estimator.pool,
+        "pool": plan.pool,
         "d_token": plan.d_token,
         "n_layers": plan.n_layers,
         "n_heads": int(estimator.n_heads),
@@ -209,7 +245,7 @@ def make_config(estimator, plan, n_numeric, categories, n_outputs):
         return _image_config(estimator, n_numeric, categories, settings)
     for name in ("patch_size", "augment"):
         value = getattr(estimator, name)
-        if value is not None:
+        if value not in (None, "auto"):
             raise ValueError(f"{name}={value!r} needs image_shape=(height, width).")
     if estimator.tokens == "dense":
         settings["n_tokens"] = plan.n_tokens

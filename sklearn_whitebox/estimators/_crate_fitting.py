@@ -38,6 +38,7 @@ from sklearn_whitebox.estimators._crate_inputs import (
     scale_rows,
 )
 from sklearn_whitebox.estimators._crate_task import Rows, Setup
+from sklearn_whitebox.modules._crate import CRATE
 
 
 def fit_crate(estimator, X, y, sample_weight, X_val, y_val):
@@ -59,7 +60,7 @@ def fit_crate(estimator, X, y, sample_weight, X_val, y_val):
     plan = _plan_to_stop(estimator, setup.plan, len(rows.y), given)
     setup = replace(setup, plan=plan)
     seed = draw_seed(estimator.random_state)
-    n_networks = int(estimator.n_ensemble)
+    n_networks = plan.n_ensemble
     masks = [None] * n_networks
     if given is None:
         masks = choose_held_out(
@@ -195,20 +196,21 @@ def prepare(estimator, coded, targets, known, *, what="warm_start=True"):
     if known is None:
         edges = find_edges(inputs, targets.weight, config)
     estimator.centre_, estimator.scale_ = centre, scale
+    if known is not None and estimator.n_ensemble == "auto":
+        plan = replace(plan, n_ensemble=known["n_networks_"])
     setup = Setup(
         config=config,
         plan=plan,
         edges=edges,
         is_classifier=is_classifier,
-        weight_decay=float(estimator.weight_decay),
         label_smoothing=float(getattr(estimator, "label_smoothing", 0.0)),
         patience=int(estimator.n_iter_no_change),
         precision=estimator.precision,
         compile=bool(estimator.compile),
         device=estimator.device,
-        augment=estimator.augment,
+        augment=plan.augment,
         keep_on_interrupt=estimator.on_interrupt == "keep",
-        serial=estimator.n_ensemble > 1,
+        serial=plan.n_ensemble > 1,
     )
     return setup, Rows(inputs, targets.y, targets.weight)
 
@@ -246,7 +248,8 @@ def store(estimator, setup, targets, ensemble):
     estimator.best_iteration_ = best[0] if len(best) == 1 else best
     if setup.is_classifier:
         estimator.temperature_ = ensemble.temperature
-    estimator._n_features_out = config.d_token * config.n_members * ensemble.n_networks
+    n_pooled = CRATE(config, device="meta").n_pooled
+    estimator._n_features_out = n_pooled * config.n_members * ensemble.n_networks
     vars(estimator).pop("_stream", None)
 
 
@@ -331,7 +334,7 @@ def _warn_of_training(estimator, ensemble, plan):
     elif "interrupt" in ensemble.stopped:
         message = (
             f"Training was interrupted after {n_passes} passes; "
-            f"{ensemble.n_networks} of n_ensemble={estimator.n_ensemble} networks with "
+            f"{ensemble.n_networks} of n_ensemble={plan.n_ensemble} networks with "
             "the best weights so far are kept. Fit again for a better model."
         )
     elif n_passes >= 10 and min(curve) > curve[0] - 0.01 * abs(curve[0]):

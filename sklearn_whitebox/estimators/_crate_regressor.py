@@ -99,8 +99,9 @@ class CRATERegressor(RegressorMixin, BaseCRATE):
         with the root of the number of rows, and 15 to 40 passes on images.
     batch_size : int or "auto", default="auto"
         Rows of a step. ``"auto"`` takes all of up to 64 rows, else 128 or, of more than
-        2000 rows, 256; of images 32, 64 or 128. Up to 64 rows that a step sees at once are trained in
-        double precision without dropout; an integer weight is then a repetition.
+        2000 rows, 256; of images 32, 64 or 128. Up to 64 rows that a step sees at once
+        are trained in double precision without dropout; an integer weight is then a
+        repetition.
     learning_rate : float or "auto", default="auto"
         Peak step size of AdamW. ``"auto"`` takes 5e-3 for tables, 4e-3 for images;
         above a million weights 2e-3 and 1e-3.

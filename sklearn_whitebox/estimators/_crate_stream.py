@@ -78,7 +78,8 @@ def learn_batch(estimator, X, y, sample_weight, known):
 
 def _open(estimator, known):
     """Begin a stream, from nothing or from a fitted model."""
-    n_networks = known.get("n_networks_", int(estimator.n_ensemble))
+    n_ensemble = estimator.n_ensemble
+    n_networks = known.get("n_networks_", 1 if n_ensemble == "auto" else n_ensemble)
     seeds = member_seeds(draw_seed(estimator.random_state), n_networks)
     return {"seeds": seeds, "n_steps": 0, "moments": [{}] * n_networks}
 
@@ -113,7 +114,7 @@ def _step(setup, rows, run, estimator, stream, member):
         learning_rate=climb * resolve_rate(setup, module),
         max_epochs=1,
         steps_per_epoch=n_batches,
-        weight_decay=setup.weight_decay,
+        weight_decay=setup.plan.weight_decay,
         warmup_fraction=0.0,
         beta2=setup.plan.beta2,
         schedule="constant",

@@ -9,7 +9,7 @@ import torch
 from sklearn_whitebox._array import to_tensor
 from sklearn_whitebox.estimators._crate_config import Plan
 from sklearn_whitebox.estimators._crate_cost import rows_at_once
-from sklearn_whitebox.modules._augment import augment_images
+from sklearn_whitebox.modules._augment import AUGMENTATIONS, augment_images
 from sklearn_whitebox.modules._crate_config import CRATEConfig
 
 
@@ -46,7 +46,7 @@ class Setup:
         Edges of the bins of the numeric columns.
     is_classifier : bool
         Whether the loss is the cross-entropy; else the squared error.
-    weight_decay, label_smoothing : float
+    label_smoothing : float
         As the estimators document them.
     patience : int
         Passes without improvement before a stop.
@@ -68,7 +68,6 @@ class Setup:
     plan: Plan
     edges: np.ndarray | None
     is_classifier: bool
-    weight_decay: float
     label_smoothing: float
     patience: int
     precision: str
@@ -103,7 +102,11 @@ class Task:
         X = self._X[batch]
         if self._setup.augment is not None and self._noise is not None:
             shape = self._setup.config.image_shape
-            X = augment_images(X.reshape(-1, *shape), self._noise).flatten(1)
+            X = augment_images(
+                X.reshape(-1, *shape),
+                self._noise,
+                **AUGMENTATIONS[self._setup.augment],
+            ).flatten(1)
         outputs = self._module(X, self._noise)
         losses = self._losses(outputs, self._y[batch], smooth=True)
         return (self._weight[batch] * losses).mean()

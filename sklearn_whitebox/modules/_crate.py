@@ -34,9 +34,9 @@ class _Drawn(Protocol):
 class _MemberHeads(nn.Module):
     """One linear head for each member of an ensemble."""
 
-    def __init__(self, config: CRATEConfig) -> None:
+    def __init__(self, config: CRATEConfig, width: int) -> None:
         super().__init__()
-        self.weight = _empty(config.n_members, config.n_outputs, config.d_token)
+        self.weight = _empty(config.n_members, config.n_outputs, width)
         self.bias = _empty(config.n_members, config.n_outputs)
 
     def draw(self, generator: torch.Generator) -> None:
@@ -113,10 +113,10 @@ class CRATE(nn.Module):
         self.norm = make_norm(config, "meta")
         self.head: nn.Module = (
             nn.Linear(
-                config.d_token, config.n_outputs, dtype=torch.float32, device="meta"
+                self.n_pooled, config.n_outputs, dtype=torch.float32, device="meta"
             )
             if config.n_members == 1
-            else _MemberHeads(config)
+            else _MemberHeads(config, self.n_pooled)
         )
         if generator is not None:
             self.to_empty(device="cpu")
@@ -129,6 +129,12 @@ class CRATE(nn.Module):
     def n_positions(self) -> int:
         """Number of tokens of a row inside the layers, the class token included."""
         return self.tokens.n_tokens + (self.class_token is not None)
+
+    @property
+    def n_pooled(self) -> int:
+        """Number of features that the head reads."""
+        n_read = self.tokens.n_tokens if self.config.pool == "concat" else 1
+        return n_read * self.config.d_token
 
     def draw(self, generator: torch.Generator) -> None:
         """Draw the initial weights, in place.
@@ -191,7 +197,7 @@ class CRATE(nn.Module):
         return tokens if self.members is None else tokens[:, None] * self.members
 
     def pool(self, X: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Give the features before the head: the class token of the last layer.
+        """Give the features before the head, as ``config.pool`` says.
 
         Parameters
         ----------
@@ -203,9 +209,10 @@ class CRATE(nn.Module):
 
         Returns
         -------
-        features : Tensor of shape (n_samples, d_token) or \
-                (n_samples, n_members, d_token)
-            Normalised class tokens, or means over the tokens where there are none.
+        features : Tensor of shape (n_samples, n_pooled) or \
+                (n_samples, n_members, n_pooled)
+            Normalised class tokens; means over the tokens where there are none; or all
+            tokens, each normalised.
         """
         embedded = self.embed(X, generator)
         tokens = embedded.flatten(0, -3)
@@ -215,12 +222,13 @@ class CRATE(nn.Module):
             # Nothing reads the other tokens after the last layer.
             n_queries = 1 if number == last and reads_first else None
             tokens = layer(tokens, generator, n_queries)
-        if self.class_token is None:
-            pooled = tokens.mean(1)
+        if self.config.pool == "concat":
+            pooled = self.norm(tokens)
+        elif self.class_token is None:
+            pooled = self.norm(tokens.mean(1))
         else:
-            pooled = tokens[:, 0 if reads_first else -1]
-        shape = (*embedded.shape[:-2], embedded.shape[-1])
-        features: Tensor = self.norm(pooled.view(shape))
+            pooled = self.norm(tokens[:, 0 if reads_first else -1])
+        features: Tensor = pooled.reshape(*embedded.shape[:-2], self.n_pooled)
         return features
 
     def forward(self, X: Tensor, generator: torch.Generator | None = None) -> Tensor:

@@ -42,8 +42,9 @@ class CRATEConfig:
         Layer norm before and after the projection of the patches.
     stem : bool, default=False
         Convolutions before the image is cut into patches.
-    pool : {"class", "mean"}, default="class"
-        What the head reads: a class token, or the mean of all tokens of the row.
+    pool : {"class", "mean", "concat"}, default="class"
+        What the head reads: a class token, the mean of all tokens of the row, or all of
+        them side by side.
         Without a layer a class token would see nothing, so the mean is read anyway.
     d_token : int, default=64
         Width of a token.
@@ -100,7 +101,7 @@ class CRATEConfig:
     patch_size: int = 1
     patch_norm: bool = True
     stem: bool = False
-    pool: Literal["class", "mean"] = "class"
+    pool: Literal["class", "mean", "concat"] = "class"
     d_token: int = 64
     n_layers: int = 3
     n_heads: int = 4
