@@ -19,7 +19,19 @@ from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn_whitebox import CRATEClassifier
 from sklearn_whitebox.estimators import _crate_inference
 
-SMALL = {"n_layers": 1, "d_token": 8, "n_heads": 2, "n_tokens": 3}
+SMALL = {
+    "n_layers": 1,
+    "d_token": 8,
+    "n_heads": 2,
+    "n_tokens": 3,
+    "n_members": 1,
+    "n_ensemble": 1,
+    "pool": "class",
+    "augment": None,
+    "dropout": 0.1,
+    "weight_decay": 0.01,
+    "learning_rate": 2e-3,
+}
 
 
 def _small(**settings):

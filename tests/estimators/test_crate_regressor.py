@@ -10,9 +10,23 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklearn_whitebox.estimators._crate_regressor import CRATERegressor
 
-SMALL = {"n_layers": 1, "d_token": 8, "n_heads": 2, "n_tokens": 3, "n_members": 1}
+SMALL = {
+    "n_layers": 1,
+    "d_token": 8,
+    "n_heads": 2,
+    "n_tokens": 3,
+    "n_members": 1,
+    "n_ensemble": 1,
+    "pool": "class",
+    "augment": None,
+    "dropout": 0.1,
+    "weight_decay": 0.01,
+    "learning_rate": 2e-3,
+}
 CHECKED = CRATERegressor(
-    **SMALL, max_iter=10, learning_rate=0.02, n_iter_no_change=5, refit=False
+    **SMALL | {"learning_rate": 0.02, "max_iter": 10},
+    n_iter_no_change=5,
+    refit=False,
 )
 
 
@@ -95,7 +109,7 @@ def test_weights_move_the_prediction(rng):
 
 def test_weights_that_leave_nothing_are_refused(bumps):
     X, _, Y, _ = bumps
-    with pytest.raises(ValueError, match="all weights are zero|non-zero number"):
+    with pytest.raises(ValueError, match=r"all weights are zero|non-zero number"):
         _small().fit(X, Y, sample_weight=np.zeros(len(X)))
     with pytest.raises(ValueError, match="must not be negative"):
         _small().fit(X, Y, sample_weight=-np.ones(len(X)))

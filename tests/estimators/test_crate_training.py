@@ -26,7 +26,19 @@ from sklearn_whitebox.estimators._crate_diagnosis import spectral_norm
 from sklearn_whitebox.estimators._crate_ensemble import choose_held_out
 from sklearn_whitebox.estimators._crate_regressor import CRATERegressor
 
-SMALL = {"n_layers": 1, "d_token": 8, "n_heads": 2, "n_tokens": 3, "n_members": 1}
+SMALL = {
+    "n_layers": 1,
+    "d_token": 8,
+    "n_heads": 2,
+    "n_tokens": 3,
+    "n_members": 1,
+    "n_ensemble": 1,
+    "pool": "class",
+    "augment": None,
+    "dropout": 0.1,
+    "weight_decay": 0.01,
+    "learning_rate": 2e-3,
+}
 
 
 def _small(make=CRATEClassifier, **settings):
