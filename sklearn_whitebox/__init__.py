@@ -6,6 +6,7 @@ from sklearn_whitebox.estimators import (
     CodingLengthClassifier,
     CodingLengthClusterer,
     CRATEClassifier,
+    CRATERegressor,
     EnsembleKSubspaces,
     KSubspaces,
     LearnedSparseEncoder,
@@ -26,6 +27,7 @@ except PackageNotFoundError:  # a source tree that is not installed
 
 __all__ = [
     "CRATEClassifier",
+    "CRATERegressor",
     "CodingLengthClassifier",
     "CodingLengthClusterer",
     "EnsembleKSubspaces",

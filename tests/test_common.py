@@ -9,6 +9,7 @@ from sklearn_whitebox import (
     CodingLengthClassifier,
     CodingLengthClusterer,
     CRATEClassifier,
+    CRATERegressor,
     EnsembleKSubspaces,
     KSubspaces,
     LearnedSparseEncoder,
@@ -23,18 +24,20 @@ from sklearn_whitebox import (
     estimators,
 )
 
+SMALL_CRATE = {
+    "n_layers": 1,
+    "d_token": 8,
+    "n_heads": 2,
+    "n_tokens": 3,
+    "n_ensemble": 1,
+    "learning_rate": 0.02,
+    "n_iter_no_change": 5,
+    "refit": False,
+}
 # Every algorithm behind a class, small enough for the suite.
 INSTANCES = [
-    CRATEClassifier(
-        n_layers=1,
-        d_token=8,
-        n_heads=2,
-        n_tokens=3,
-        max_iter=20,
-        learning_rate=0.02,
-        early_stopping=True,
-        n_iter_no_change=5,
-    ),
+    CRATEClassifier(max_iter=12, **SMALL_CRATE),
+    CRATERegressor(max_iter=10, **SMALL_CRATE),
     CodingLengthClassifier(),
     CodingLengthClassifier(distortion=0.5, basis_cost=False),
     CodingLengthClusterer(),
@@ -119,7 +122,9 @@ def test_follows_the_contract_of_scikit_learn(estimator, check):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:n_components=. is fewer:UserWarning")
 @pytest.mark.filterwarnings("ignore:Classes .* single distinct row:UserWarning")
-@parametrize_with_checks([CRATEClassifier(), RateReductionEmbedding()])
+@parametrize_with_checks(
+    [CRATEClassifier(), CRATERegressor(), RateReductionEmbedding()]
+)
 def test_defaults_follow_the_contract_of_scikit_learn(estimator, check):
     check(estimator)
 

@@ -24,6 +24,7 @@ from sklearn_whitebox import (
     CodingLengthClassifier,
     CodingLengthClusterer,
     CRATEClassifier,
+    CRATERegressor,
     EnsembleKSubspaces,
     KSubspaces,
     LearnedSparseEncoder,
@@ -40,7 +41,15 @@ from sklearn_whitebox import estimators as public_estimators
 from sklearn_whitebox.metrics import rate_reduction_score
 
 ESTIMATORS = {
-    "crate": lambda: CRATEClassifier(max_iter=3, n_layers=1, random_state=0),
+    "crate": lambda: CRATEClassifier(
+        max_iter=3, n_layers=1, n_ensemble=1, random_state=0
+    ),
+    "crate_ensemble": lambda: CRATEClassifier(
+        max_iter=3, n_layers=1, n_ensemble=2, random_state=0
+    ),
+    "crate_regressor": lambda: CRATERegressor(
+        max_iter=3, n_layers=1, n_ensemble=1, random_state=0
+    ),
     "dictionary_msp": lambda: SparseDictionaryLearner(
         fit_algorithm="msp", random_state=0
     ),

@@ -6,11 +6,20 @@ from sklearn_whitebox.display._affinity import (
 from sklearn_whitebox.display._atoms import (
     AtomsDisplay,
 )
+from sklearn_whitebox.display._attention import (
+    AttentionMapDisplay,
+)
 from sklearn_whitebox.display._class_spectra import (
     ClassSpectraDisplay,
 )
+from sklearn_whitebox.display._feature_attribution import (
+    FeatureAttributionDisplay,
+)
 from sklearn_whitebox.display._feature_sphere import (
     FeatureSphereDisplay,
+)
+from sklearn_whitebox.display._layer_statistics import (
+    LayerStatisticsDisplay,
 )
 from sklearn_whitebox.display._principal_angles import (
     PrincipalAngleDisplay,
@@ -25,8 +34,11 @@ from sklearn_whitebox.display._score_time import (
 __all__ = [
     "AffinityDisplay",
     "AtomsDisplay",
+    "AttentionMapDisplay",
     "ClassSpectraDisplay",
+    "FeatureAttributionDisplay",
     "FeatureSphereDisplay",
+    "LayerStatisticsDisplay",
     "PrincipalAngleDisplay",
     "RateCurveDisplay",
     "ScoreTimeDisplay",

@@ -9,6 +9,9 @@ from sklearn_whitebox.estimators._coding_length_clusterer import (
 from sklearn_whitebox.estimators._crate_classifier import (
     CRATEClassifier,
 )
+from sklearn_whitebox.estimators._crate_regressor import (
+    CRATERegressor,
+)
 from sklearn_whitebox.estimators._ensemble_k_subspaces import (
     EnsembleKSubspaces,
 )
@@ -45,6 +48,7 @@ from sklearn_whitebox.estimators._subspace_clusterer import (
 
 __all__ = [
     "CRATEClassifier",
+    "CRATERegressor",
     "CodingLengthClassifier",
     "CodingLengthClusterer",
     "EnsembleKSubspaces",

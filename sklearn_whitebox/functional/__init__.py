@@ -8,6 +8,7 @@ from sklearn_whitebox.functional._attention import (
     split_heads,
     subspace_attention_weights,
     subspace_self_attention,
+    thresholded_self_attention,
     token_memberships,
     token_statistics_attention,
 )
@@ -119,6 +120,7 @@ __all__ = [
     "subspace_coding_rate",
     "subspace_coding_rate_gradient",
     "subspace_self_attention",
+    "thresholded_self_attention",
     "token_coding_rate",
     "token_memberships",
     "token_statistics_attention",
