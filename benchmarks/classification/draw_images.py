@@ -9,6 +9,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 _STYLES = {
     "svc": ("tab:gray", "D"),
@@ -49,6 +50,7 @@ def draw(path):
                     label=_LABELS[line["method"]],
                 )
             axes.set(title=task, xlabel="fit, CPU seconds", xscale="log")
+            axes.xaxis.set_minor_formatter(NullFormatter())
             axes.grid(alpha=0.3)
         panels[0].set_ylabel("accuracy on unseen images")
         handles = {}
