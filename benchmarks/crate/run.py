@@ -1,155 +1,200 @@
-"""CRATEClassifier against scikit-learn's classifiers, on tables and small images.
+"""Speed of a training step: CRATE against the arithmetic of the original and a ViT.
 
+    OMP_WAIT_POLICY=PASSIVE python benchmarks/crate/run.py
     python benchmarks/crate/run.py --quick
-    python benchmarks/crate/run.py --data-dir path/to/npz
 
-Test rows are a stratified 30 % that no parameter was chosen on. Peers run at their best
-known plain settings, on the same number of threads; fits are interleaved over the
-repeats and medians are reported for time, means for quality.
+One step is forward, cross-entropy, backward and AdamW on 128 images of 28 x 28 pixels
+in patches of 4 (50 tokens), with 4 layers of 4 heads. Contestants take turns in one
+process; reported are medians of the wall-clock and of the processor time, and the
+median over the rounds of the ratio to the original. The second table lengthens the
+rows of tokens: a layer with token statistics should take time linear in their number.
 """
 
 import argparse
 import json
-import os
 import statistics
 import time
 from pathlib import Path
 
-import numpy as np
 import torch
-from sklearn.datasets import load_breast_cancer, load_digits, load_wine
-from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import accuracy_score, log_loss
-from sklearn.model_selection import train_test_split
-from sklearn.neural_network import MLPClassifier
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from threadpoolctl import threadpool_limits
+from peers import Classifier, OriginalLayer, ViTLayer
+from torch import nn
 
 from sklearn_whitebox.comparison import environment
-from sklearn_whitebox.estimators import CRATEClassifier
+from sklearn_whitebox.modules import CRATE, CRATEConfig, CRATELayer
 
-SHIPPED = {
-    "digits": load_digits,
-    "breast_cancer": load_breast_cancer,
-    "wine": load_wine,
-}
-TABLES = [
-    "vehicle",
-    "vowel",
-    "segment",
-    "pima",
-    "ionosphere",
-    "sonar",
-    "phoneme",
-    "contraceptive",
-]
-MOST_ROWS = 2000
+SIDE, PATCH, N_LAYERS, N_HEADS, BATCH, N_OUTPUTS = 28, 4, 4, 4, 128, 10
 
 
-def load(name, data_dir):
-    if name in SHIPPED:
-        return SHIPPED[name](return_X_y=True)
-    with np.load(Path(data_dir) / f"tab_{name}.npz", allow_pickle=False) as archive:
-        X, y = archive["X"], archive["y"]
-    if len(X) > MOST_ROWS:
-        X, _, y, _ = train_test_split(
-            X, y, train_size=MOST_ROWS, stratify=y, random_state=0
+def contestants(width):
+    def ours(**settings):
+        config = CRATEConfig(
+            N_OUTPUTS,
+            "patch",
+            image_shape=(SIDE, SIDE, 1),
+            patch_size=PATCH,
+            d_token=width,
+            n_layers=N_LAYERS,
+            n_heads=N_HEADS,
+            **settings,
         )
-    return X, y
+        return CRATE(config, generator=torch.Generator().manual_seed(0))
 
+    def peer(layer):
+        return Classifier(
+            lambda: layer(width, N_HEADS),
+            width,
+            N_LAYERS,
+            side=SIDE,
+            patch_size=PATCH,
+            n_outputs=N_OUTPUTS,
+        )
 
-def contestants(name, seed, quick):
-    image = {"image_shape": (8, 8)} if name == "digits" else {}
-    crate = {"random_state": seed, **image}
-    entries = {
-        "LogisticRegression": make_pipeline(
-            StandardScaler(), LogisticRegression(max_iter=2000)
-        ),
-        "HistGradientBoosting": HistGradientBoostingClassifier(random_state=seed),
-        "MLPClassifier": make_pipeline(
-            StandardScaler(), MLPClassifier((256,), max_iter=500, random_state=seed)
-        ),
-        "CRATE": CRATEClassifier(**crate),
-        "CRATE early stopping": CRATEClassifier(
-            **crate, early_stopping=True, max_iter=100
-        ),
+    return {
+        "original": peer(OriginalLayer),
+        "ViT": peer(ViTLayer),
+        "CRATE": ours(),
+        "CRATE mean pooling": ours(pool="mean"),
+        "CRATE tied, learnt steps": ours(tie_output=True, learn_step=True),
+        "CRATE dropout 0.1": ours(dropout=0.1),
+        "CRATE tssa": ours(attention="tssa"),
+        "CRATE alpha": ours(sparsifier="odl"),
     }
-    if name == "digits":
-        entries["CRATE patch 4"] = CRATEClassifier(**crate, patch_size=4)
-    elif not quick:
-        entries["CRATE feature tokens"] = CRATEClassifier(**crate, tokens="feature")
-    if not quick:
-        entries["CRATE tssa + odl"] = CRATEClassifier(
-            **crate, attention="tssa", sparsifier="odl"
-        )
-        entries["CRATE no sparsifier"] = CRATEClassifier(**crate, sparsifier=None)
-        entries["CRATE mlp"] = CRATEClassifier(**crate, sparsifier="mlp")
-    return entries
 
 
-def measure(name, data_dir, n_repeats, quick):
-    X, y = load(name, data_dir)
-    runs = {}
-    for seed in range(n_repeats):
-        X_train, X_test, y_train, y_test = train_test_split(
-            X, y, test_size=0.3, stratify=y, random_state=seed
-        )
-        for label, model in contestants(name, seed, quick).items():
-            start = time.perf_counter()
-            model.fit(X_train, y_train)
-            middle = time.perf_counter()
-            probabilities = model.predict_proba(X_test)
-            end = time.perf_counter()
-            predicted = model.classes_[probabilities.argmax(1)]
-            runs.setdefault(label, []).append(
-                (
-                    accuracy_score(y_test, predicted),
-                    log_loss(y_test, probabilities, labels=model.classes_),
-                    middle - start,
-                    end - middle,
-                )
-            )
-    table = {}
-    for label, rows in runs.items():
-        accuracy, loss, fit, predict = zip(*rows, strict=True)
-        table[label] = {
-            "accuracy": round(statistics.mean(accuracy), 4),
-            "accuracy_std": round(statistics.pstdev(accuracy), 4),
-            "log_loss": round(statistics.mean(loss), 4),
-            "fit_seconds": round(statistics.median(fit), 3),
-            "predict_seconds": round(statistics.median(predict), 4),
+def multiply_adds(name, width):
+    """Count those of one image going forward, as the formulas are written."""
+    n = (SIDE // PATCH) ** 2 + 1
+    attention = 2 * n * width**2 + 2 * n**2 * width
+    if name == "ViT":
+        attention += 2 * n * width**2
+    if "tssa" in name:
+        attention = 2 * n * width**2
+    sparse = {"ViT": 8, "CRATE alpha": 16, "original": 3}.get(name, 2)
+    return N_LAYERS * (attention + sparse * n * width**2) + n * PATCH**2 * width
+
+
+def measure_steps(width, threads, n_rounds, device):
+    torch.set_num_threads(threads)
+    generator = torch.Generator().manual_seed(0)
+    X = torch.randn(BATCH, SIDE**2, generator=generator).to(device)
+    y = torch.randint(N_OUTPUTS, (BATCH,), generator=generator).to(device)
+    nets = {name: net.to(device) for name, net in contestants(width).items()}
+    optimizers = {
+        name: torch.optim.AdamW(net.parameters(), 1e-3, fused=True)
+        for name, net in nets.items()
+    }
+    wall = {name: [] for name in nets}
+    processor = {name: [] for name in nets}
+    for number in range(n_rounds + 2):
+        for name, net in nets.items():
+            arguments = (X, generator) if "dropout" in name else (X,)
+            synchronize(device)
+            start, busy = time.perf_counter(), time.process_time()
+            optimizers[name].zero_grad(set_to_none=True)
+            nn.functional.cross_entropy(net(*arguments), y).backward()
+            optimizers[name].step()
+            synchronize(device)
+            if number >= 2:
+                wall[name].append(time.perf_counter() - start)
+                processor[name].append(time.process_time() - busy)
+    return {
+        name: {
+            "parameters": sum(p.numel() for p in net.parameters()),
+            "wall_ms": round(1e3 * statistics.median(wall[name]), 2),
+            "processor_ms": round(1e3 * statistics.median(processor[name]), 2),
+            "wall_ratio": ratio(wall, name),
+            "processor_ratio": ratio(processor, name),
+            "images_per_second": round(BATCH / statistics.median(wall[name])),
+            "gflops_per_second": round(
+                6e-9
+                * BATCH
+                * multiply_adds(name, width)
+                / statistics.median(wall[name]),
+                2,
+            ),
         }
-        print(f"{name:14s} {label:22s} {table[label]}", flush=True)
-    return {"n_samples": len(X), "n_features": X.shape[1], "results": table}
+        for name, net in nets.items()
+    }
+
+
+def ratio(times, name):
+    pairs = zip(times[name], times["original"], strict=True)
+    return round(statistics.median(ours / theirs for ours, theirs in pairs), 3)
+
+
+def synchronize(device):
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def measure_lengths(lengths, n_rounds, device):
+    """Time one layer, forward and backward, on rows of ever more tokens."""
+    torch.set_num_threads(1)
+    table = {}
+    for attention in ("mssa", "tssa"):
+        config = CRATEConfig(
+            2,
+            "dense",
+            n_features=1,
+            d_token=64,
+            n_layers=1,
+            n_heads=N_HEADS,
+            attention=attention,
+        )
+        net = CRATE(config, generator=torch.Generator().manual_seed(0))
+        layer: CRATELayer = net.layers[0].to(device)
+        for length in lengths:
+            tokens = torch.randn(
+                2, length, 64, generator=torch.Generator().manual_seed(0)
+            )
+            tokens = tokens.to(device).requires_grad_()
+            times = []
+            for _ in range(n_rounds + 1):
+                synchronize(device)
+                start = time.process_time() if device == "cpu" else time.perf_counter()
+                layer(tokens).sum().backward()
+                synchronize(device)
+                end = time.process_time() if device == "cpu" else time.perf_counter()
+                times.append(end - start)
+            spent = statistics.median(times[1:])
+            table.setdefault(attention, {})[length] = {
+                "ms": round(1e3 * spent, 3),
+                "microseconds_per_token": round(1e6 * spent / (2 * length), 3),
+            }
+            print(attention, length, table[attention][length], flush=True)
+    return table
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="two repeats, few models")
-    parser.add_argument("--data-dir", default=os.environ.get("SKLEARN_WHITEBOX_DATA"))
-    parser.add_argument("--datasets", nargs="*", help="only these")
-    parser.add_argument("--repeats", type=int, default=None)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--quick", action="store_true", help="few rounds, one thread")
+    parser.add_argument("--data-dir", help="not used: images are made")
+    parser.add_argument("--threads", type=int, nargs="*", default=None)
+    parser.add_argument("--rounds", type=int, default=None)
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--output", type=Path, default=None)
     arguments = parser.parse_args()
-    names = arguments.datasets or [*SHIPPED, *(TABLES if arguments.data_dir else [])]
-    n_repeats = arguments.repeats or (2 if arguments.quick else 5)
-    torch.set_num_threads(arguments.threads)
-    with threadpool_limits(arguments.threads):
-        tables = {
-            name: measure(name, arguments.data_dir, n_repeats, arguments.quick)
-            for name in names
-        }
+    n_rounds = arguments.rounds or (3 if arguments.quick else 15)
+    threads = arguments.threads or ([1] if arguments.quick else [1, 2])
+    lengths = [64, 256, 1024] if arguments.quick else [64, 128, 256, 512, 1024, 2048]
+    steps = {}
+    for width in (64,) if arguments.quick else (64, 192):
+        for n_threads in threads:
+            found = measure_steps(width, n_threads, n_rounds, arguments.device)
+            steps[f"width {width}, threads {n_threads}"] = found
+            for name, row in found.items():
+                print(width, n_threads, f"{name:26s}", row, flush=True)
     result = {
         "environment": environment(),
-        "threads": arguments.threads,
-        "repeats": n_repeats,
-        "most_rows": MOST_ROWS,
-        "datasets": tables,
+        "device": arguments.device,
+        "rounds": n_rounds,
+        "steps": steps,
+        "lengths": measure_lengths(
+            lengths if arguments.quick else [*lengths, 4096], n_rounds, arguments.device
+        ),
     }
-    name = "quick.json" if arguments.quick else "full.json"
+    name = "steps_quick.json" if arguments.quick else "steps.json"
     output = arguments.output or Path(__file__).parent / "results" / name
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps(result, indent=2) + "\n")
