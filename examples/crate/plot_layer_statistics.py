@@ -127,8 +127,8 @@ for ax in axes:
 plt.show()
 
 # %%
-# The attention of this network does compress, the more the deeper the layer, and each sparse step about
-# halves its objective with a good half of the entries exactly zero. But the attention does not compress
+# The attention of this network does compress, most in the last layer, and each sparse step lowers its
+# objective and leaves more than half of the entries exactly zero. But the attention does not compress
 # because it is attention: with random weights it hardly changes the rate, and the very step of the theory,
-# taken in the subspaces of the trained network, is an ascent that lengthens the tokens and, scaled back,
-# lowers the rate in the last layer only. What compression there is, training has put into the way back.
+# taken in the subspaces of the trained network, raises the rate, in most layers even at equal length. What
+# compression there is, training has put into the way back.

@@ -27,9 +27,11 @@ from sklearn_whitebox import CRATEClassifier
 from sklearn_whitebox.display import FeatureAttributionDisplay
 
 tables = {"digits": load_digits, "breast cancer": load_breast_cancer}
+# One small network each: an ensemble would predict better, and take longer.
+small = {"n_ensemble": 1, "d_token": 48, "max_iter": 30, "random_state": 0}
 models = {
-    "CRATE": CRATEClassifier(max_iter=30, random_state=0),
-    "CRATE, no layers": CRATEClassifier(n_layers=0, max_iter=30, random_state=0),
+    "CRATE": CRATEClassifier(n_layers=2, **small),
+    "CRATE, no layers": CRATEClassifier(n_layers=0, **small),
     "boosting": HistGradientBoostingClassifier(random_state=0),
     "logistic regression": make_pipeline(StandardScaler(), LogisticRegression()),
 }

@@ -7,9 +7,11 @@ from numpy.testing import assert_allclose
 from sklearn.datasets import load_digits, load_iris
 
 from sklearn_whitebox import CRATEClassifier
-from sklearn_whitebox.display._attention import AttentionMapDisplay
-from sklearn_whitebox.display._feature_attribution import FeatureAttributionDisplay
-from sklearn_whitebox.display._layer_statistics import LayerStatisticsDisplay
+from sklearn_whitebox.display import (
+    AttentionMapDisplay,
+    FeatureAttributionDisplay,
+    LayerStatisticsDisplay,
+)
 
 matplotlib = pytest.importorskip("matplotlib")
 
@@ -210,7 +212,13 @@ def test_many_samples_of_equal_value_do_not_leave_their_row():
 
 @functools.cache
 def fitted(kind):
-    settings = {"n_layers": 1, "d_token": 8, "n_heads": 2, "max_iter": 2}
+    settings = {
+        "n_layers": 1,
+        "d_token": 8,
+        "n_heads": 2,
+        "max_iter": 2,
+        "n_ensemble": 1,
+    }
     settings |= {"early_stopping": False, "random_state": 0}
     if kind == "images":
         X, y = load_digits(n_class=2, return_X_y=True)

@@ -17,6 +17,8 @@ SMALL = {
     "n_layers": 2,
     "d_token": 16,
     "n_heads": 2,
+    "pool": "class",
+    "n_ensemble": 1,
     "max_iter": 3,
     "early_stopping": False,
     "random_state": 0,
