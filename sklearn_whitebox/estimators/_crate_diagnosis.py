@@ -14,8 +14,9 @@ from sklearn_whitebox.estimators._crate_inference import member_weights
 from sklearn_whitebox.modules._crate import CRATE
 from sklearn_whitebox.modules._crate_config import CRATEConfig
 
-# Rows looked at, share of tokens that may die, and turns of the power iteration.
-_N_ROWS, _MOST_DEAD, _N_TURNS = 256, 0.05, 30
+# Rows looked at, share of tokens that may die, and turns of the power iteration. The
+# blank patches of good images die, too, and there may be many.
+_N_ROWS, _MOST_DEAD, _N_TURNS = 256, 0.5, 30
 
 
 def warn_of_network(estimator, rows):

@@ -562,6 +562,6 @@ def test_large_float32_columns_are_scaled_and_not_refused(wine):
 
 
 def test_weights_beyond_the_memory_are_refused_before_they_are_made():
-    model = CRATEClassifier(d_token=2**14, n_heads=1)
+    model = CRATEClassifier(d_token=2**17, n_heads=1)
     with pytest.raises(ValueError, match=r"Training \d+ weights needs .* d_token"):
         model.fit(np.eye(20), np.arange(20) % 2)
