@@ -29,7 +29,7 @@ class CRATEClassifier(ClassifierMixin, BaseCRATE):
     Every row becomes a few tokens. Each layer is a step up the sparse rate reduction
     :math:`R(Z) - R_c(Z \mid U_{[K]}) - \lambda \|Z\|_0` of the tokens: attention
     compresses them towards learnt subspaces, then a proximal step of a lasso in a
-    learnt dictionary makes them sparse. A linear map classifies the class token.
+    learnt dictionary makes them sparse. A linear map of the tokens gives the logits.
     What each layer does can be measured by :meth:`layer_statistics` and seen by
     :meth:`attention_maps`.
 

@@ -21,7 +21,7 @@ class CRATERegressor(RegressorMixin, BaseCRATE):
     Every row becomes a few tokens. Each layer is a step up the sparse rate reduction
     :math:`R(Z) - R_c(Z \mid U_{[K]}) - \lambda \|Z\|_0` of the tokens: attention
     compresses them towards learnt subspaces, then a proximal step of a lasso in a
-    learnt dictionary makes them sparse. A linear map of the class token predicts the
+    learnt dictionary makes them sparse. A linear map of the tokens predicts the
     standardised targets. What each layer does can be measured by
     :meth:`layer_statistics` and seen by :meth:`attention_maps`.
 
