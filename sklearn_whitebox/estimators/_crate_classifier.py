@@ -236,7 +236,7 @@ class CRATEClassifier(ClassifierMixin, BaseCRATE):
     >>> from sklearn.datasets import load_wine
     >>> from sklearn_whitebox import CRATEClassifier
     >>> X, y = load_wine(return_X_y=True)
-    >>> model = CRATEClassifier(n_layers=1, max_iter=15, random_state=0)
+    >>> model = CRATEClassifier(n_ensemble=2, max_iter=15, random_state=0)
     >>> model.fit(X[::2], y[::2]).score(X[1::2], y[1::2]) > 0.9
     True
     """

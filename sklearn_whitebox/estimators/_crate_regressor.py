@@ -222,7 +222,7 @@ class CRATERegressor(RegressorMixin, BaseCRATE):
     >>> from sklearn_whitebox import CRATERegressor
     >>> X = np.random.default_rng(0).uniform(-1, 1, (200, 2))
     >>> y = np.abs(X[:, 0]) - X[:, 1]
-    >>> model = CRATERegressor(n_layers=1, max_iter=20, random_state=0)
+    >>> model = CRATERegressor(n_ensemble=2, max_iter=20, random_state=0)
     >>> model.fit(X[::2], y[::2]).score(X[1::2], y[1::2]) > 0.9
     True
     """

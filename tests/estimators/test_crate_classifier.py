@@ -85,7 +85,12 @@ def test_breast_cancer_reaches_the_accuracy_of_the_guide():
 def test_wine_is_classified(wine, tokens):
     X, X_test, y, y_test = wine
     model = CRATEClassifier(
-        n_layers=2, d_token=16, tokens=tokens, max_iter=25, random_state=0
+        n_layers=2,
+        d_token=16,
+        tokens=tokens,
+        n_ensemble=2,
+        max_iter=20,
+        random_state=0,
     )
     assert model.fit(X, y).score(X_test, y_test) > 0.9
 
