@@ -203,11 +203,8 @@ def _open_networks(estimator, X, *, is_double=False):
     frame = CRATE(CRATEConfig(**estimator._architecture), device="meta")
     size = rows_at_once(frame)
     with _inference(min(len(X), size) * count_multiply_adds(frame)):
-        networks = []
-        for number in range(estimator.n_networks_):
-            module, inputs = _load(estimator, X, number)
-            networks.append(module.requires_grad_(False))
-        yield networks, inputs, size
+        networks, inputs = _load(estimator, X, range(estimator.n_networks_))
+        yield [network.requires_grad_(False) for network in networks], inputs, size
 
 
 def _read_inputs(estimator, X):

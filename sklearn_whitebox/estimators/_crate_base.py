@@ -38,7 +38,7 @@ class BaseCRATE(
         "sparsifier": [StrOptions({"ista", "odl", "mlp"}), None],
         "tokens": [StrOptions({"dense", "feature"})],
         "n_tokens": [_AUTO, _COUNT],
-        "encoding": [_AUTO, StrOptions({"piecewise_linear", "periodic", "linear"})],
+        "encoding": [StrOptions({"piecewise_linear", "periodic", "linear"})],
         "n_bins": [_AUTO, Interval(Integral, 2, None, closed="left")],
         "categorical_features": ["array-like", StrOptions({"from_dtype"}), None],
         "max_categories": [Interval(Integral, 2, None, closed="left"), None],
@@ -73,6 +73,8 @@ class BaseCRATE(
     @classmethod
     def from_preset(cls, name, **overrides):
         """Make an estimator of a published size for images.
+
+        The settings of training stay the defaults.
 
         Parameters
         ----------

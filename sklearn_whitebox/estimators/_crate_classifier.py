@@ -58,8 +58,7 @@ class CRATEClassifier(ClassifierMixin, BaseCRATE):
         less well. Images always give one token per patch.
     n_tokens : int or "auto", default="auto"
         Number of views for ``tokens="dense"``; ``"auto"`` takes 8.
-    encoding : {"piecewise_linear", "periodic", "linear"} or "auto", \
-            default="piecewise_linear"
+    encoding : {"piecewise_linear", "periodic", "linear"}, default="piecewise_linear"
         How a number enters the tokens: by itself and how far it went through each bin
         between quantiles, by learnt waves of it, or by itself alone.
     n_bins : int or "auto", default="auto"
@@ -94,9 +93,9 @@ class CRATEClassifier(ClassifierMixin, BaseCRATE):
         tokens and 0.1 of the others.
     n_ensemble : int or "auto", default="auto"
         Number of independent networks, whose predictions are averaged. With early
-        stopping each of several networks holds out another part of the rows, so that
-        each row is learnt from. ``"auto"`` takes 8 for tables of 50 rows and more, and
-        one for images and :meth:`partial_fit`.
+        stopping or calibration each of several networks holds out another part of the
+        rows, so that each row is learnt from. ``"auto"`` takes 8 for tables of 50 rows
+        and more, else one, as for :meth:`partial_fit`.
     n_members : int or "auto", default="auto"
         Members of each network: they share all layers but scale the tokens by numbers
         of their own and have heads of their own [4]_. Their predictions are averaged.
@@ -108,8 +107,8 @@ class CRATEClassifier(ClassifierMixin, BaseCRATE):
     batch_size : int or "auto", default="auto"
         Rows of a step. ``"auto"`` takes all of up to 64 rows, else 128 or, of more than
         2000 rows, 256; of images 32, 64 or 128. Up to 64 rows that a step sees at once
-        are trained in double precision without dropout; an integer weight is then a
-        repetition.
+        are trained in double precision without dropout, unless they are images to be
+        altered; an integer weight is then a repetition.
     learning_rate : float or "auto", default="auto"
         Peak step size of AdamW. ``"auto"`` takes 5e-3 for tables, 4e-3 for images;
         above a million weights 2e-3 and 1e-3.
@@ -123,7 +122,8 @@ class CRATEClassifier(ClassifierMixin, BaseCRATE):
         improves, and keep the best weights. Not done with fewer than 50 rows.
         ``"auto"`` does it for tables.
     validation_fraction : float, default=0.15
-        Share of every class held out by a single network.
+        Share of every class held out if there is one network; of several networks
+        each holds out an equal part of the rows.
     n_iter_no_change : int, default=10
         Passes without improvement after which early stopping stops. Without it, and
         where a step sees all rows without noise, the training loss is watched instead.
@@ -145,8 +145,7 @@ class CRATEClassifier(ClassifierMixin, BaseCRATE):
         counts the rows of positive `sample_weight`.
     warm_start : bool, default=False
         Start from the weights and the scaling of the previous fit. Classes, columns and
-        architecture
-        must be the same; the settings of training may differ.
+        architecture must be the same; the settings of training may differ.
     precision : {"float32", "float64", "bfloat16"}, default="float32"
         Arithmetic of training. In ``"float64"``, steps that see all rows are free of
         noise, and an integer weight is a repetition. ``"bfloat16"`` needs CUDA.
@@ -212,14 +211,16 @@ class CRATEClassifier(ClassifierMixin, BaseCRATE):
 
     Notes
     -----
-    Settings left at ``"auto"`` depend on the numbers of rows and columns and on whether
-    rows are images; they were chosen on tables that the benchmark does not score.
+    Settings left at ``"auto"`` depend on the number of rows and of weights, and on
+    whether rows are images; they were chosen on ten tables of the benchmark, whose
+    results are reported apart.
 
-    A forward pass of a row costs :math:`L (4 n d^2 + 2 n^2 d)` multiply-adds for L
-    layers and n tokens of width d with the defaults, times `n_members`; 16 n d² instead
-    of 2 n d² a layer for ``sparsifier="odl"``, without the last term for
-    ``attention="tssa"``; training costs three times that. Rows are predicted in their
-    own precision, up to 512 at a time. Training is bitwise reproducible for a given
+    For each network a forward pass of a row costs :math:`L (3 n d^2 + 2 n^2 d)`
+    multiply-adds for L layers and n tokens of width d with the defaults, times
+    `n_members`; 16 n d² instead of n d² a layer for ``sparsifier="odl"``, without the
+    last term for ``attention="tssa"``. Dense tokens of a table cost n d (B + 1) more a
+    column, for B bins. Training costs three times that. Rows are predicted in their own
+    precision, up to 512 at a time. Training is bitwise reproducible for a given
     `random_state` on one machine with one number of threads, unless `max_time` ends it.
 
     References

@@ -47,8 +47,6 @@ class Plan:
         Architecture.
     n_ensemble : int
         Networks to train.
-    encoding : str
-        How numbers are spread before they enter the tokens.
     pool : str
         What the head reads.
     augment : str or None
@@ -64,14 +62,8 @@ class Plan:
     early_stopping, refit, calibrate : bool
         Whether to hold rows out and stop by them, to train again on all rows, and to
         fit a temperature.
-    cross_fit : bool, default=False
-        Let every member of the ensemble hold out another fold.
-    beta2 : float, default=0.999
-        Forgetting factor of the second moments.
-    warmup_fraction : float, default=0.05
-        Share of the steps over which the rate climbs.
-    average : float, default=0.0
-        Decay of the moving average of the weights; zero for none.
+    cross_fit : bool
+        Whether every network holds out another part of the rows.
     """
 
     n_layers: int
@@ -80,7 +72,6 @@ class Plan:
     n_bins: int
     n_members: int
     n_ensemble: int
-    encoding: str
     pool: str
     augment: str | None
     dropout: float
@@ -92,47 +83,45 @@ class Plan:
     early_stopping: bool
     refit: bool
     calibrate: bool
-    cross_fit: bool = False
-    beta2: float = 0.999
-    warmup_fraction: float = 0.05
-    average: float = 0.0
+    cross_fit: bool
 
 
-def resolve_plan(
-    estimator, n_samples, n_inputs, n_classes, *, is_image, architecture=None
-):
+def resolve_plan(estimator, n_samples, *, is_classifier, is_image, known=None):
     """Resolve every default that depends on the data: the one place for it.
 
     Parameters
     ----------
     estimator : BaseCRATE
         Whose parameters are asked.
-    n_samples, n_inputs : int
-        Rows of positive weight, and columns.
-    n_classes : int
-        Number of classes; zero for regression.
+    n_samples : int
+        Rows of positive weight.
+    is_classifier : bool
+        Whether there are logits to calibrate.
     is_image : bool
         Whether the rows are images.
-    architecture : dict or None, default=None
-        Architecture of the model that the fit goes on from, which then decides.
+    known : dict or None, default=None
+        Attributes of the model that the fit goes on from, whose architecture and number
+        of networks then decide.
 
     Returns
     -------
     plan : Plan
         Settings.
     """
+    settled = {}
+    if known is not None:
+        settled = known["_architecture"] | {"n_ensemble": known["n_networks_"]}
 
     def choose(name, default):
         value = getattr(estimator, name)
-        if value != "auto":
-            return value
-        return default if architecture is None else architecture.get(name, default)
+        return settled.get(name, default) if value == "auto" else value
 
     enough = n_samples >= LEAST_ROWS_TO_STOP
     early_stopping = bool(choose("early_stopping", enough and not is_image))
     # A network more costs as much as the first, and on images that is much.
     n_ensemble = int(choose("n_ensemble", 8 if enough and not is_image else 1))
-    cross_fit = early_stopping and n_ensemble > 1
+    calibrate = is_classifier and bool(choose("calibrate", early_stopping))
+    cross_fit = (early_stopping or calibrate) and n_ensemble > 1
     batch_size = int(choose("batch_size", _batch_size(n_samples, is_image)))
     n_passes = _n_passes(n_samples, batch_size, is_image)
     is_given = estimator.dropout != "auto"
@@ -146,7 +135,6 @@ def resolve_plan(
         n_bins=int(choose("n_bins", 16)),
         n_members=int(choose("n_members", 1)),
         n_ensemble=n_ensemble,
-        encoding=choose("encoding", "piecewise_linear"),
         pool=choose("pool", "mean" if is_image else "concat"),
         augment=choose("augment", "affine" if is_image else None),
         dropout=dropout,
@@ -158,7 +146,7 @@ def resolve_plan(
         early_stopping=early_stopping,
         # Every row has been learnt from by all networks but one.
         refit=bool(choose("refit", early_stopping and not cross_fit)),
-        calibrate=n_classes > 0 and bool(choose("calibrate", early_stopping)),
+        calibrate=calibrate,
         cross_fit=cross_fit,
     )
 
@@ -256,8 +244,8 @@ def make_config(estimator, plan, n_numeric, categories, n_outputs):
         n_features=n_numeric,
         categories=categories,
         missing=estimator.missing == "token",
-        encoding=plan.encoding,
-        n_bins=plan.n_bins if plan.encoding == "piecewise_linear" else 16,
+        encoding=estimator.encoding,
+        n_bins=plan.n_bins if estimator.encoding == "piecewise_linear" else 16,
         **settings,
     )
 

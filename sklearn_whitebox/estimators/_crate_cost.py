@@ -61,9 +61,11 @@ def count_multiply_adds(module):
     """
     config, n_tokens = module.config, module.tokens.n_tokens + 1
     work = 0
+    # The matrix of an ISTA step is made once; an overcomplete one goes to and fro.
+    n_products = 2 * config.n_steps - 1 if config.sparsifier == "odl" else 1
     for name, parameter in module.named_parameters():
         if name.startswith("layers.") and parameter.ndim == 2:
-            repeats = 2 if name.endswith("sparsify.dictionary") else 1
+            repeats = n_products if name.endswith("sparsify.dictionary") else 1
             work += repeats * parameter.numel() * n_tokens
     if config.attention == "mssa":
         work += 2 * config.n_layers * n_tokens**2 * config.inner_width

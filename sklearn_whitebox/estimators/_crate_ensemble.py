@@ -27,8 +27,6 @@ class Ensemble:
         What to divide logits by.
     stopped : set of str
         Why runs ended before their time.
-    is_refitted : bool
-        Whether the weights are those of a second run on all rows.
     """
 
     weights: dict
@@ -36,7 +34,6 @@ class Ensemble:
     first: list[Trained]
     temperature: float
     stopped: set
-    is_refitted: bool
 
 
 def choose_held_out(y, plan, fraction, n_networks, seed, *, is_classifier):
@@ -194,7 +191,6 @@ def train_ensemble(setup, rows, given, masks, seeds, warm, *, n_jobs, max_time, 
         first,
         temperature,
         stopped - {""},
-        final is not first,
     )
 
 
@@ -288,6 +284,27 @@ def stack_weights(weights):
     if len(weights) == 1:
         return weights[0]
     return {name: np.stack([w[name] for w in weights]) for name in weights[0]}
+
+
+def network_weights(fitted, number):
+    """Give the weights of one network of an ensemble.
+
+    Parameters
+    ----------
+    fitted : dict
+        Attributes of a fitted estimator.
+    number : int
+        Number of the network.
+
+    Returns
+    -------
+    weights : dict of str to ndarray
+        State of a :class:`sklearn_whitebox.modules.CRATE`.
+    """
+    weights = fitted["weights_"]
+    if fitted["n_networks_"] == 1:
+        return weights
+    return {name: stack[number] for name, stack in weights.items()}
 
 
 def mean_curve(curves):

@@ -29,6 +29,7 @@ from sklearn_whitebox.estimators._crate_ensemble import (
     choose_held_out,
     mean_curve,
     member_seeds,
+    network_weights,
     train_ensemble,
 )
 from sklearn_whitebox.estimators._crate_inputs import (
@@ -175,10 +176,10 @@ def prepare(estimator, coded, targets, known, *, what="warm_start=True"):
     is_classifier = estimator._is_classifier
     plan = resolve_plan(
         estimator,
-        *coded.shape,
-        targets.n_outputs if is_classifier else 0,
+        len(coded),
+        is_classifier=is_classifier,
         is_image=estimator.image_shape is not None,
-        architecture=None if known is None else known["_architecture"],
+        known=known,
     )
     sizes = tuple(len(categories) + 1 for categories in estimator.categories_)
     n_numeric = coded.shape[1] - len(sizes)
@@ -196,8 +197,6 @@ def prepare(estimator, coded, targets, known, *, what="warm_start=True"):
     if known is None:
         edges = find_edges(inputs, targets.weight, config)
     estimator.centre_, estimator.scale_ = centre, scale
-    if known is not None and estimator.n_ensemble == "auto":
-        plan = replace(plan, n_ensemble=known["n_networks_"])
     setup = Setup(
         config=config,
         plan=plan,
@@ -289,7 +288,10 @@ def _plan_to_stop(estimator, plan, n_rows, given):
     if given is not None:
         # No row is lost to them, so a second run would bring nothing.
         stops = estimator.early_stopping is not False
-        return replace(plan, early_stopping=stops, refit=False)
+        calibrates = plan.calibrate or (
+            stops and getattr(estimator, "calibrate", False) == "auto"
+        )
+        return replace(plan, early_stopping=stops, calibrate=calibrates, refit=False)
     if n_rows >= LEAST_ROWS_TO_STOP:
         return replace(plan, refit=plan.refit and plan.early_stopping)
     for name in ("early_stopping", "calibrate"):
@@ -312,12 +314,7 @@ def _warm_weights(known, n_networks):
             f"warm_start=True needs n_ensemble={known['n_networks_']} as in the "
             f"previous fit, got n_ensemble={n_networks}."
         )
-    if n_networks == 1:
-        return [known["weights_"]]
-    return [
-        {name: stack[k] for name, stack in known["weights_"].items()}
-        for k in range(n_networks)
-    ]
+    return [network_weights(known, number) for number in range(n_networks)]
 
 
 def _warn_of_training(estimator, ensemble, plan):

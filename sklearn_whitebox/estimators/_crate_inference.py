@@ -12,6 +12,7 @@ from sklearn_whitebox.estimators._crate_cost import (
     count_multiply_adds,
     rows_at_once,
 )
+from sklearn_whitebox.estimators._crate_ensemble import network_weights
 from sklearn_whitebox.estimators._crate_inputs import code_rows, scale_rows
 from sklearn_whitebox.modules._crate import CRATE
 from sklearn_whitebox.modules._crate_config import CRATEConfig
@@ -67,8 +68,8 @@ def _apply(estimator, X, function, members):
     size = min(len(X), rows_at_once(frame))
     results = []
     with _inference(size * count_multiply_adds(frame)):
-        for member in members:
-            module, inputs = _load(estimator, X, member)
+        networks, inputs = _load(estimator, X, members)
+        for module in networks:
             parts = [function(module, part).cpu() for part in inputs.split(size)]
             results.append(torch.cat(parts).numpy())
     return results
@@ -89,9 +90,7 @@ def member_weights(estimator, member):
     weights : dict of str to ndarray
         State of a :class:`sklearn_whitebox.modules.CRATE`.
     """
-    if estimator.n_networks_ == 1:
-        return estimator.weights_
-    return {name: stack[member] for name, stack in estimator.weights_.items()}
+    return network_weights(vars(estimator), member)
 
 
 def _validate(estimator, X):
@@ -105,14 +104,18 @@ def _inference(work):
         yield
 
 
-def _load(estimator, X, member=0):
+def _load(estimator, X, members):
+    """Give networks, one after the other, and what they take for rows."""
     config = CRATEConfig(**estimator._architecture)
-    module = CRATE(config)
-    work = len(X) * count_multiply_adds(module)
+    work = len(X) * count_multiply_adds(CRATE(config, device="meta"))
     device = inference_device(estimator.device, work=work)
     dtype = torch.float32 if X.dtype == np.float32 else torch.float64
-    module.to(device=device, dtype=dtype).eval()
-    weights = member_weights(estimator, member)
-    module.load_state_dict({name: torch.tensor(w) for name, w in weights.items()})
+
+    def network(member):
+        module = CRATE(config).to(device=device, dtype=dtype).eval()
+        weights = member_weights(estimator, member)
+        module.load_state_dict({name: torch.tensor(w) for name, w in weights.items()})
+        return module
+
     inputs = scale_rows(X, estimator.centre_, estimator.scale_, config)
-    return module, to_tensor(inputs, device=device, dtype=dtype)
+    return map(network, members), to_tensor(inputs, device=device, dtype=dtype)

@@ -12,6 +12,7 @@ from sklearn_whitebox.estimators._crate_cost import count_multiply_adds
 from sklearn_whitebox.estimators._crate_ensemble import (
     Ensemble,
     member_seeds,
+    network_weights,
     stack_weights,
 )
 from sklearn_whitebox.estimators._crate_fitting import prepare, read_training, store
@@ -52,14 +53,14 @@ def learn_batch(estimator, X, y, sample_weight, known):
     # Tensors made in the caller's inference_mode could not be trained on.
     with torch.inference_mode(False):
         for member, seed in enumerate(stream["seeds"]):
-            warm = None if fitted is None else _weights_of(fitted, member)
+            warm = None if fitted is None else network_weights(fitted, member)
             run = Run(seed=seed, warm=warm)
             try:
                 trained.append(_step(setup, rows, run, estimator, stream, member))
             except FloatingPointError as error:
                 raise ValueError(str(error)) from error
     weights = stack_weights([one.weights for one in trained])
-    ensemble = Ensemble(weights, len(trained), trained, 1.0, set(), False)
+    ensemble = Ensemble(weights, len(trained), trained, 1.0, set())
     store(estimator, setup, targets, ensemble)
     if fitted is not None:
         estimator.loss_curve_ = fitted["loss_curve_"] + estimator.loss_curve_
@@ -82,12 +83,6 @@ def _open(estimator, known):
     n_networks = known.get("n_networks_", 1 if n_ensemble == "auto" else n_ensemble)
     seeds = member_seeds(draw_seed(estimator.random_state), n_networks)
     return {"seeds": seeds, "n_steps": 0, "moments": [{}] * n_networks}
-
-
-def _weights_of(fitted, member):
-    if fitted["n_networks_"] == 1:
-        return fitted["weights_"]
-    return {name: stack[member] for name, stack in fitted["weights_"].items()}
 
 
 def _n_batches(estimator, n_rows):
@@ -116,7 +111,6 @@ def _step(setup, rows, run, estimator, stream, member):
         steps_per_epoch=n_batches,
         weight_decay=setup.plan.weight_decay,
         warmup_fraction=0.0,
-        beta2=setup.plan.beta2,
         schedule="constant",
         autocast=setup.precision == "bfloat16",
         compile=setup.compile,

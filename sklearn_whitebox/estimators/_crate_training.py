@@ -1,7 +1,7 @@
 """Training of one network on rows: what the CRATE estimators' `fit` hands over to."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,13 +16,10 @@ from sklearn_whitebox.estimators._crate_config import (
 from sklearn_whitebox.estimators._crate_cost import (
     attention_bytes,
     count_multiply_adds,
-    rows_at_once,
 )
 from sklearn_whitebox.estimators._crate_task import Task
 from sklearn_whitebox.modules._crate import CRATE
 from sklearn_whitebox.solvers._train import TrainResult, TrainSettings, train
-
-__all__ = ["attention_bytes", "count_multiply_adds", "rows_at_once", "train_network"]
 
 # A pass has to lower the loss of all rows by so many nats to count as progress.
 _TOLERANCE = 1e-4
@@ -66,7 +63,7 @@ class Trained:
     """
 
     result: TrainResult
-    outputs: np.ndarray | None = field(default=None)
+    outputs: np.ndarray | None = None
 
     @property
     def weights(self):
@@ -151,9 +148,6 @@ def _settings(setup, run, steps_per_epoch, module):
         max_epochs=run.n_epochs or plan.max_iter,
         steps_per_epoch=steps_per_epoch,
         weight_decay=plan.weight_decay,
-        warmup_fraction=plan.warmup_fraction,
-        beta2=plan.beta2,
-        average=plan.average,
         patience=setup.patience if plan.early_stopping else None,
         keep_best=plan.early_stopping,
         max_time=run.max_time,

@@ -78,6 +78,6 @@ def measure_layers(estimator, X, *, distortion=0.01, max_samples=256):
         remedy="use attention='tssa', a larger patch_size or tokens='dense'",
     )
     with _inference(len(X) * count_multiply_adds(frame)):
-        module, inputs = _load(estimator, X)
+        (module,), inputs = _load(estimator, X, [0])
         found = layer_statistics(module, inputs, distortion=distortion)
         return {name: value.cpu().numpy() for name, value in found.items()}

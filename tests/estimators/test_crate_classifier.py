@@ -106,10 +106,13 @@ def test_probabilities_logits_and_predictions_agree(wine):
     assert_allclose(odds / odds.sum(1, keepdims=True), probabilities, rtol=1e-9)
 
 
-def test_features_are_those_the_head_classifies(wine):
+@pytest.mark.parametrize(("pool", "width"), [("class", 8), ("mean", 8), ("concat", 24)])
+def test_features_are_those_the_head_classifies(wine, pool, width):
     X, X_test, y, _ = wine
-    model = _small().fit(X, y)
+    model = _small(pool=pool, max_iter=1).fit(X, y)
     features = model.transform(X_test)
+    assert features.shape == (len(X_test), width)
+    assert len(model.get_feature_names_out()) == width
     head = features @ model.weights_["head.weight"].T + model.weights_["head.bias"]
     assert_allclose(head, model.decision_function(X_test), rtol=1e-9)
     assert list(model.get_feature_names_out())[:2] == [
@@ -473,6 +476,19 @@ def test_attention_maps_of_tables_have_one_weight_a_token(wine):
     assert ((mssa >= 0) & (mssa.sum(-1, keepdims=True) < 1)).all()
     tssa = _small(attention="tssa").fit(X, y).attention_maps(X_test, layer=0)
     assert_allclose(tssa.sum(1), 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize("pool", ["mean", "concat"])
+def test_without_a_class_token_attention_maps_are_mean_rows(wine, pool):
+    X, X_test, y, _ = wine
+    model = _small(pool=pool, max_iter=1).fit(X, y)
+    for layer in (0, "rollout"):
+        assert_allclose(model.attention_maps(X_test, layer).sum(-1), 1, rtol=1e-6)
+    assert model.token_features(X_test).shape == (len(X_test), 3, 8)
+    shares = model.feature_attributions(X_test, target=0, n_steps=2, level="token")
+    odds = model.predict_proba(np.vstack([X_test, model.centre_]))[:, 0]
+    odds = np.log(odds / (1 - odds))
+    assert_allclose(shares.sum(1), odds[:-1] - odds[-1], atol=1e-6)
 
 
 def test_attention_maps_of_images_have_the_shape_of_the_patches(digits):

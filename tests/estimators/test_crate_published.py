@@ -36,8 +36,8 @@ def published(reference):
 def test_presets_have_the_published_numbers_of_parameters(make, name, n_parameters):
     model = make.from_preset(name)
     n_pixels = 224 * 224 * 3
-    n_classes = 1000 * (make is CRATEClassifier)
-    plan = resolve_plan(model, 1000, n_pixels, n_classes, is_image=True)
+    is_classifier = make is CRATEClassifier
+    plan = resolve_plan(model, 1000, is_classifier=is_classifier, is_image=True)
     config = make_config(model, plan, n_pixels, (), 1000)
     module = CRATE(config, device="meta")
     assert sum(p.numel() for p in module.parameters()) == n_parameters
