@@ -14,7 +14,7 @@ class InspectionMixin:
     """Attention, subspaces, tokens, rates and attributions of a fitted network."""
 
     def attention_maps(self, X, layer=-1):
-        """Show what the class token reads in a layer.
+        """Show what the class token, or a token on average, reads in a layer.
 
         Parameters
         ----------

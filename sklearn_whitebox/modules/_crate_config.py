@@ -44,8 +44,8 @@ class CRATEConfig:
         Convolutions before the image is cut into patches.
     pool : {"class", "mean", "concat"}, default="class"
         What the head reads: a class token, the mean of all tokens of the row, or all of
-        them side by side.
-        Without a layer a class token would see nothing, so the mean is read anyway.
+        them side by side. Without a layer a class token would see nothing, so the mean
+        is read in its place.
     d_token : int, default=64
         Width of a token.
     n_layers : int, default=3
