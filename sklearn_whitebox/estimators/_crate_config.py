@@ -256,6 +256,11 @@ def _image_config(estimator, n_numeric, categories, settings):
             "image_shape is for pixels, but some columns are categorical; use "
             "categorical_features=None or image_shape=None."
         )
+    if estimator.missing != "error":
+        raise ValueError(
+            f"missing={estimator.missing!r} is for tables; fill the missing pixels and "
+            "use missing='error', or image_shape=None."
+        )
     shape = check_image_shape(estimator.image_shape, n_numeric)
     patch_size = estimator.patch_size or default_patch_size(shape)
     check_patch_size(shape, patch_size)

@@ -140,14 +140,27 @@ def read_training(estimator, X, y, sample_weight, known, *, is_batch=False):
         )
     else:
         categories = known["categories_"]
-        if not np.array_equal(known["is_categorical_"], columns.is_categorical):
-            raise ValueError(
-                "The categorical columns are not those of the model that warm_start="
-                "True goes on from; use warm_start=False or clone the estimator."
-            )
+        _check_same_columns(estimator, known, columns.is_categorical)
     estimator.categories_ = categories
     estimator.is_categorical_ = columns.is_categorical
     return encode_columns(columns, categories)[targets.kept], targets
+
+
+def _check_same_columns(estimator, known, is_categorical):
+    then = known.get("feature_names_in_")
+    now = getattr(estimator, "feature_names_in_", None)
+    if then is not None and now is not None and not np.array_equal(then, now):
+        what = f"columns {now[:9].tolist()} are not {then[:9].tolist()}"
+    elif len(is_categorical) != len(known["is_categorical_"]):
+        what = f"{len(is_categorical)} columns are not {len(known['is_categorical_'])}"
+    elif not np.array_equal(known["is_categorical_"], is_categorical):
+        what = "categorical columns are not those"
+    else:
+        return
+    raise ValueError(
+        f"The {what} of the model that warm_start=True goes on from; use "
+        "warm_start=False or clone the estimator."
+    )
 
 
 def prepare(estimator, coded, targets, known, *, what="warm_start=True"):

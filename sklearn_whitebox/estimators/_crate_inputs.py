@@ -50,15 +50,19 @@ def read_rows(
             estimator._architecture["missing"],
         )
         missing = "token" if is_open else "error"
-    return read_columns(
-        estimator,
-        X,
-        y,
-        categorical_features=chosen,
-        missing=missing,
-        reset=reset,
-        **check_params,
-    )
+    try:
+        return read_columns(
+            estimator,
+            X,
+            y,
+            categorical_features=chosen,
+            missing=missing,
+            reset=reset,
+            **check_params,
+        )
+    except ValueError as error:
+        _say_the_way_out(error, X, of_images=estimator.image_shape is not None)
+        raise
 
 
 def code_rows(estimator, X):
@@ -148,3 +152,28 @@ def find_edges(inputs, weight, config):
     if not binned or config.n_features == 0:
         return None
     return quantile_edges(inputs[:, : config.n_features], config.n_bins, weight)
+
+
+def _say_the_way_out(error, X, *, of_images):
+    # What scikit-learn says knows nothing of the estimator's parameters.
+    text = str(error)
+    if text.startswith("Input X contains NaN"):
+        token = "Fit with missing='token', which learns what a missing number stands "
+        way = "Fill" if of_images else f"{token}for, or fill"
+        raise ValueError(
+            f"Input X contains NaN. {way} what is missing, for example by "
+            "sklearn.impute.SimpleImputer."
+        ) from error
+    if not text.startswith("could not convert string to float"):
+        return
+    try:
+        np.asarray(X, dtype=np.float64)
+    except ValueError:
+        name = "X"
+        way = (
+            "Give the indices of such columns as categorical_features, pass a data "
+            "frame, or turn them into numbers."
+        )
+    else:
+        name, way = "y", "Turn it into numbers, or use a classifier."
+    raise ValueError(f"{name} holds text: {text}. {way}") from error

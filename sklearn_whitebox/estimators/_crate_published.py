@@ -110,7 +110,10 @@ def estimator_of_checkpoint(make, state, classes, mean, std, settings, overrides
     weights = arrays_of(module.state_dict())
     for name in ("head.weight", "head.bias"):
         weights[name] = weights[name][order]
-    channels = [np.broadcast_to(np.float64(value), shape[2]) for value in (mean, std)]
+    channels = [
+        _per_channel(name, value, shape[2])
+        for name, value in (("mean", mean), ("std", std))
+    ]
     estimator.classes_ = classes[order]
     estimator.weights_ = weights
     estimator.n_networks_ = 1
@@ -126,3 +129,16 @@ def estimator_of_checkpoint(make, state, classes, mean, std, settings, overrides
     estimator._architecture = vars(config).copy()
     estimator._n_features_out = config.d_token
     return estimator
+
+
+def _per_channel(name, value, n_channels):
+    values = np.asarray(value, dtype=np.float64)
+    if values.shape not in ((), (1,), (n_channels,)):
+        raise ValueError(
+            f"{name}={value!r} must be one number, or one of each of the {n_channels} "
+            "channels."
+        )
+    if not np.isfinite(values).all() or (name == "std" and (values <= 0).any()):
+        sign = "positive and finite" if name == "std" else "finite"
+        raise ValueError(f"{name}={value!r} must be {sign}.")
+    return np.broadcast_to(values, n_channels)

@@ -63,7 +63,7 @@ class CRATERegressor(RegressorMixin, BaseCRATE):
         were not seen at fit. None sets no limit.
     missing : {"error", "token"}, default="error"
         Whether a missing number (NaN) is refused, or what it stands for is learnt. A
-        missing label of a nominal column is a category.
+        missing label of a nominal column is a category; pixels cannot be missing.
     image_shape : (int, int) or (int, int, int), default=None
         Height, width and, unless it is one, number of channels of the images that the
         rows are, flattened row by row with channels last. None for tables.

@@ -139,6 +139,11 @@ def load_original_checkpoint(
 
 
 def _unwrap(state: Mapping[str, Any]) -> dict[str, Tensor]:
+    if not isinstance(state, Mapping):
+        raise TypeError(
+            f"state must be a mapping of names to tensors, got {type(state).__name__}; "
+            "read a file with torch.load, or take the state_dict of a network."
+        )
     for name in ("state_dict", "model"):
         if isinstance(state.get(name), Mapping):
             state = state[name]

@@ -98,3 +98,20 @@ def test_a_checkpoint_can_be_trained_on(published):
     rows = np.tile(X, (5, 1))[: max(10, logits.shape[1])]
     model.fit(rows, np.arange(len(rows)) % logits.shape[1])
     assert model._architecture["step_size"] == 0.05
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"state": "crate.pth"}, TypeError, "read a file with torch.load"),
+        ({"mean": [0.0, 1.0]}, ValueError, "one of each of the 3 channels"),
+        ({"std": 0.0}, ValueError, "std=0.0 must be positive"),
+    ],
+)
+def test_what_is_no_checkpoint_or_scaling_is_refused(
+    published, settings, error, message
+):
+    state, _, _ = published
+    settings = {"state": state, "n_heads": 3, **settings}
+    with pytest.raises(error, match=message):
+        CRATEClassifier.from_checkpoint(**settings)

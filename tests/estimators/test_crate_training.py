@@ -428,6 +428,21 @@ def test_warm_start_needs_as_many_networks(noisy):
         model.set_params(n_ensemble=3).fit(X, y)
 
 
+def test_warm_start_needs_the_same_columns(noisy):
+    pandas = pytest.importorskip("pandas")
+    X, y = noisy
+    table = pandas.DataFrame(X, columns=list("abcd"))
+    model = _small(warm_start=True, max_iter=2).fit(table, y)
+    before = model.predict_proba(table)
+    with pytest.raises(ValueError, match=r"columns .* are not .* of the model"):
+        model.fit(table[list("dcba")], y)
+    with pytest.raises(ValueError, match="The 2 columns are not 4"):
+        model.fit(X[:, :2], y)
+    with pytest.raises(ValueError, match="categorical columns are not those"):
+        model.set_params(categorical_features=[0]).fit(table, y)
+    assert_array_equal(model.predict_proba(table), before)
+
+
 @pytest.mark.parametrize("make", [CRATEClassifier, CRATERegressor])
 def test_warm_start_after_a_batch_keeps_one_network_and_refits_it(noisy, starts, make):
     X, y = noisy
@@ -549,19 +564,39 @@ def test_missing_numbers_are_refused_unless_asked_for(noisy):
     X, y = noisy
     gaps = X.copy()
     gaps[::3, 1] = np.nan
-    with pytest.raises(ValueError, match="contains NaN"):
+    with pytest.raises(ValueError, match="Fit with missing='token'"):
         _small().fit(gaps, y)
     model = _small().fit(X, y)
-    with pytest.raises(ValueError, match="contains NaN"):
+    with pytest.raises(ValueError, match="Fit with missing='token'"):
         model.predict(gaps)
     model = clone(model).set_params(missing="token").fit(X, y)
     assert np.isfinite(model.predict_proba(gaps)).all()
+
+
+def test_text_of_an_array_is_refused_with_a_way_out(noisy):
+    X, y = noisy
+    text = X.astype(object)
+    text[:, 1] = "red"
+    with pytest.raises(ValueError, match="Give the indices of such columns"):
+        _small().fit(text, y)
+    with pytest.raises(ValueError, match="y holds text"):
+        CRATERegressor().fit(X, text[:, 1])
 
 
 def test_categories_and_images_exclude_each_other(noisy):
     X, y = noisy
     with pytest.raises(ValueError, match="image_shape is for pixels"):
         _small(image_shape=(2, 2), categorical_features=[0]).fit(X, y)
+
+
+def test_missing_pixels_are_refused(noisy):
+    X, y = noisy
+    gaps = X.copy()
+    gaps[::3, 1] = np.nan
+    with pytest.raises(ValueError, match="missing='token' is for tables"):
+        _small(image_shape=(2, 2), missing="token").fit(gaps, y)
+    with pytest.raises(ValueError, match="Fill what is missing"):
+        _small(image_shape=(2, 2)).fit(gaps, y)
 
 
 def test_images_are_altered_in_training_only(rng):

@@ -319,3 +319,12 @@ def test_memberships_cannot_be_rolled_out():
     model, X = fitted(attention="tssa")
     with pytest.raises(ValueError, match="layer='rollout' needs attention"):
         views.read_attention(model, X, "rollout")
+
+
+@pytest.mark.parametrize("layer", ["rollout", 1.0])
+def test_a_layer_is_a_whole_number(layer):
+    X = np.random.default_rng(0).standard_normal((20, 3))
+    model = CRATEClassifier(d_token=8, max_iter=1, n_ensemble=1)
+    model.fit(X, np.arange(20) % 2)
+    with pytest.raises(TypeError, match=r"layer=.* should be the number of a layer"):
+        model.token_features(X, layer=layer)
