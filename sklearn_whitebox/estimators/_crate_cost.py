@@ -61,7 +61,7 @@ def count_multiply_adds(module):
     """
     config, n_tokens = module.config, module.tokens.n_tokens + 1
     work = 0
-    # The matrix of an ISTA step is made once; an overcomplete one goes to and for.
+    # The matrix of an ISTA step is made once; an overcomplete one is used many times.
     n_products = 2 * config.n_steps - 1 if config.sparsifier == "odl" else 1
     for name, parameter in module.named_parameters():
         if name.startswith("layers.") and parameter.ndim == 2:
