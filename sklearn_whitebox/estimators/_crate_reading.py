@@ -167,7 +167,7 @@ def read_tokens(estimator, X, layer=-1):
 def _check_layer(estimator, layer):
     """Refuse a layer that the network does not have; count from the first."""
     if not hasattr(layer, "__index__"):
-        raise TypeError(f"layer={layer!r} should be the number of a layer.")
+        raise TypeError(f"layer={layer!r} should be the number of a layer, an integer.")
     n_layers, layer = estimator._architecture["n_layers"], operator.index(layer)
     if not n_layers:
         raise ValueError(
