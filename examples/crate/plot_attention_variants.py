@@ -98,5 +98,5 @@ for attention, name in names.items():
 # Up to about a hundred tokens the choice is free; with two thousand, second moments cost a small part of
 # what all pairs do, whose cost quadruples with every doubling. On whole quarters of a digit they are as
 # good. The finer the cut, the less each token says by itself: both variants, trained alike and briefly,
-# lose by it, second moments far more, since they never compare one patch with another. They pay where
+# lose by it, second moments more, since they never compare one patch with another. They pay where
 # tokens are many and full, not where a picture is cut too small.
