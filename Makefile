@@ -20,12 +20,12 @@ else
 install_torch = $(torch_from_index)
 endif
 
-.PHONY: demo test test-slow test-min lint types check-no-extras doc benchmark clean help
+.PHONY: demo test test-slow test-min lint types dist check-no-extras doc benchmark clean help
 
 help:
 	@echo "make demo   compare the estimators with their baselines on the digits data"
 	@echo "make test   run the test suite"
-	@echo "also: lint types check-no-extras test-slow test-min doc benchmark clean"
+	@echo "also: lint types dist check-no-extras test-slow test-min doc benchmark clean"
 
 demo: $(READY)
 	$(VENV)/bin/python -m sklearn_whitebox compare --n-jobs 2 --output results
@@ -38,21 +38,27 @@ test-slow: $(READY)
 	MPLBACKEND=Agg SCIPY_ARRAY_API=1 OMP_WAIT_POLICY=PASSIVE $(VENV)/bin/python -m pytest -m slow \
 	    $(PYTEST_ARGS)
 
+# The list of checks is .pre-commit-config.yaml; what can be mended is mended.
 lint: $(READY)
-	$(VENV)/bin/ruff check .
-	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/codespell
+	$(VENV)/bin/pre-commit run --all-files --show-diff-on-failure
 
 types: $(READY)
 	$(VENV)/bin/mypy
 
-# The package must import, fit and predict with the required dependencies only.
+# The sdist, and the wheel built from it: what users download.
+dist: $(READY)
+	rm -rf dist
+	$(VENV)/bin/python -m build --quiet
+	$(VENV)/bin/python tests/check_distributions.py dist
+
+# That wheel must import, fit and predict with the required dependencies only.
 BARE_VENV := .venv-bare
-check-no-extras: | python-is-new-enough
+check-no-extras: dist
 	test -d $(BARE_VENV) || $(PYTHON) -m venv $(BARE_VENV)
 	$(BARE_VENV)/bin/python -m pip install -q --upgrade pip
 	$(call install_torch,$(BARE_VENV),-c constraints.txt torch)
-	$(BARE_VENV)/bin/python -m pip install -q -c constraints.txt .
+	$(BARE_VENV)/bin/python -m pip install -q -c constraints.txt dist/*.whl
+	$(BARE_VENV)/bin/python -m pip install -q --force-reinstall --no-deps dist/*.whl
 	cd tests && ../$(BARE_VENV)/bin/python check_no_extras.py
 
 doc: $(READY)

@@ -3,7 +3,17 @@
 import sys
 from importlib.util import find_spec
 
-EXTRAS = ("matplotlib", "pandas", "polars", "pyarrow", "rich", "skops", "dask")
+EXTRAS = (
+    "matplotlib",
+    "pandas",
+    "polars",
+    "pyarrow",
+    "rich",
+    "skops",
+    "safetensors",
+    "onnx",
+    "dask",
+)
 
 
 def main():

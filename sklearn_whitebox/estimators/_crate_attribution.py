@@ -120,7 +120,7 @@ def check_attributions(
         Rows, best not seen in training.
     y : array-like of shape (n_samples,)
         Their labels or targets.
-    target, baseline, n_steps
+    target, baseline, n_steps : object
         As in :func:`attribute_features`.
     n_repeats : int, default=5
         How often each column is shuffled.
