@@ -3,9 +3,12 @@
 import contextlib
 import functools
 import os
+import sys
 import threading
 
 import torch
+from joblib import Parallel, delayed, effective_n_jobs
+from joblib.parallel import get_active_backend
 from threadpoolctl import ThreadpoolController, threadpool_limits
 
 _PID_AT_IMPORT = os.getpid()
@@ -115,3 +118,78 @@ def serial_blas():
             if _blas_users == 0:
                 _blas_limit.restore_original_limits()
                 _blas_limit = None
+
+
+def run_blocks(function, blocks, *, n_jobs=None, in_place=False, batch_size="auto"):
+    """Call a function on each block, by the joblib backend that is active.
+
+    That is threads unless the caller named another: under ``parallel_config("dask")``
+    blocks travel to the workers of a cluster. BLAS runs on one thread wherever a block
+    is computed, so that results do not depend on the backend. Inside a task of dask,
+    blocks stay in the threads of that task: arrays handed on to a further worker would
+    be lost with it.
+
+    Parameters
+    ----------
+    function : callable
+        At the level of a module, unless `in_place`.
+    blocks : iterable of tuple
+        Arguments of each call. Arrays of more than a kilobyte are sent once to a
+        cluster, and are lost with the worker that holds them; inside a tuple they
+        travel with every task, and survive it.
+    n_jobs : int, default=None
+        As in joblib.
+    in_place : bool, default=False
+        Whether blocks are written into arrays that all calls share, which keeps them in
+        the threads of this process.
+    batch_size : int or "auto", default="auto"
+        Calls of one task, as in joblib.
+
+    Returns
+    -------
+    results : list
+        In the order of the blocks.
+    """
+    if in_place:
+        parallel = Parallel(n_jobs=n_jobs, require="sharedmem", batch_size=batch_size)
+    elif _is_dask_task():
+        parallel = Parallel(n_jobs=n_jobs, backend="threading", batch_size=batch_size)
+    else:
+        parallel = Parallel(n_jobs=n_jobs, prefer="threads", batch_size=batch_size)
+    with serial_blas():
+        return parallel(delayed(_call_serially)(function, *block) for block in blocks)
+
+
+def _call_serially(function, *args):
+    with serial_blas():
+        return function(*args)
+
+
+def _is_dask_task():
+    distributed = sys.modules.get("distributed")
+    if distributed is None:
+        return False
+    try:
+        distributed.get_worker()
+    except ValueError:
+        return False
+    return True
+
+
+def count_threads(n_jobs=None):
+    """Count the threads of this process that share the work of :func:`run_blocks`.
+
+    Parameters
+    ----------
+    n_jobs : int, default=None
+        As in joblib.
+
+    Returns
+    -------
+    n_threads : int
+        One where other processes do the work.
+    """
+    backend, _ = get_active_backend(prefer="threads")
+    if getattr(backend, "supports_sharedmem", False):
+        return effective_n_jobs(n_jobs)
+    return 1

@@ -4,7 +4,6 @@ import warnings
 from numbers import Integral
 
 import numpy as np
-from joblib import effective_n_jobs
 from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
     ClusterMixin,
@@ -18,7 +17,7 @@ from sklearn_whitebox._array import check_memory, restore, validate_array
 from sklearn_whitebox._compat import Interval, StrOptions
 from sklearn_whitebox._progress import Progress
 from sklearn_whitebox._random import draw_seed
-from sklearn_whitebox._threads import serial_blas, serial_pools
+from sklearn_whitebox._threads import count_threads, serial_blas, serial_pools
 from sklearn_whitebox.estimators._base import WhiteboxEstimator, all_or_nothing
 from sklearn_whitebox.estimators._cluster_labels import number_by_appearance
 from sklearn_whitebox.estimators._subspace_labels import to_original
@@ -315,7 +314,7 @@ class EnsembleKSubspaces(
                 f"{n_features}: a subspace that is all of space fits every sample."
             )
         votes = 8.0 * n_samples * self.n_estimators
-        blocks = 2048.0 * n_samples * 2 * effective_n_jobs(self.n_jobs)
+        blocks = 2048.0 * n_samples * 2 * count_threads(self.n_jobs)
         edges = 80.0 * n_samples * self._count_neighbors(n_samples)
         check_memory(
             votes + blocks + edges + 40.0 * n_samples * n_features,

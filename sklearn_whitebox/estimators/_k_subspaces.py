@@ -4,7 +4,6 @@ import warnings
 from numbers import Integral, Real
 
 import numpy as np
-from joblib import effective_n_jobs
 from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
     ClusterMixin,
@@ -17,6 +16,7 @@ from sklearn_whitebox._array import as_numpy, check_memory, restore, validate_ar
 from sklearn_whitebox._compat import Interval, StrOptions, _check_sample_weight
 from sklearn_whitebox._progress import Progress
 from sklearn_whitebox._random import draw_seed
+from sklearn_whitebox._threads import count_threads
 from sklearn_whitebox.estimators._base import WhiteboxEstimator, all_or_nothing
 from sklearn_whitebox.solvers._k_subspaces import k_subspaces
 from sklearn_whitebox.solvers._subspace_distances import (
@@ -378,7 +378,7 @@ class KSubspaces(
                 "lower n_clusters."
             )
         tried = min(n_samples, 20_000) * 3.0 * n_features
-        n_threads = effective_n_jobs(self.n_jobs)
+        n_threads = count_threads(self.n_jobs)
         check_memory(
             X.itemsize * (3.0 * n_samples * n_features + n_threads * tried)
             + 64.0 * n_samples,

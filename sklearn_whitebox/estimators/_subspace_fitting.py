@@ -4,14 +4,13 @@ import logging
 from numbers import Integral
 
 import numpy as np
-from joblib import effective_n_jobs
 from scipy import sparse
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_whitebox._array import check_memory, resolve_device
 from sklearn_whitebox._random import draw_seed
-from sklearn_whitebox._threads import serial_blas, serial_pools
+from sklearn_whitebox._threads import count_threads, serial_blas, serial_pools
 from sklearn_whitebox.estimators._subspace_labels import (
     Assigner,
     affine_frame,
@@ -121,7 +120,7 @@ class SubspaceFitting:
                 X.itemsize,
                 method=name,
                 n_neighbors=s.n_neighbors,
-                n_jobs=effective_n_jobs(s.n_jobs),
+                n_jobs=count_threads(s.n_jobs),
             )
             for name, size in sizes.items()
         )

@@ -3,10 +3,9 @@
 from typing import NamedTuple
 
 import numpy as np
-from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
-from sklearn_whitebox._threads import serial_blas
+from sklearn_whitebox._threads import run_blocks, serial_blas
 from sklearn_whitebox.solvers._agglomerative_coding import (
     merge_all_pairs,
     merge_into_fragments,
@@ -127,18 +126,9 @@ def distortion_path(
     rank = int(np.linalg.matrix_rank(rows))
 
     def describe(shares: Array) -> list[tuple[float, int, float, int]]:
-        return Parallel(n_jobs=n_jobs, prefer="threads")(
-            delayed(_description)(
-                rows,
-                share * reference,
-                starts,
-                rank,
-                code_mean,
-                basis_cost,
-                min_cluster_size,
-            )
-            for share in shares
-        )
+        common = (starts, rank, code_mean, basis_cost, min_cluster_size)
+        blocks = ((rows, share * reference, *common) for share in shares)
+        return run_blocks(_description, blocks, n_jobs=n_jobs)
 
     shares = _SHARES if distortion is None else np.array([distortion / reference])
     found = describe(shares)
@@ -177,15 +167,14 @@ def _description(
     best = (distortion, 0, np.inf, 1)
     noise = len(rows) * rank / 2 * np.log(distortion / rows.shape[1])
     for size, start in starts:
-        with serial_blas():
-            clusters = CodedClusters(
-                rows,
-                start,
-                distortion=distortion,
-                code_mean=code_mean,
-                basis_cost=basis_cost,
-            )
-            tree = merge_all_pairs(clusters)
+        clusters = CodedClusters(
+            rows,
+            start,
+            distortion=distortion,
+            code_mean=code_mean,
+            basis_cost=basis_cost,
+        )
+        tree = merge_all_pairs(clusters)
         length = float(tree.lengths[-1] + noise)
         if length < best[2] - 1e-9 * abs(length):
             labels = tree.labels(len(tree.costs))

@@ -3,12 +3,11 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from joblib import Parallel, delayed
 from numba import njit
 from numpy.typing import NDArray
 from scipy import sparse
 
-from sklearn_whitebox._threads import serial_blas
+from sklearn_whitebox._threads import run_blocks
 from sklearn_whitebox.solvers._alternation import alternate
 from sklearn_whitebox.solvers._flat_seeds import random_flats, seed_flats
 from sklearn_whitebox.solvers._flats import Rows
@@ -75,15 +74,13 @@ def ensemble_labels(
     dims = np.minimum(dims, min(X.shape))
     seeds = np.random.SeedSequence(seed).spawn(n_estimators)
     found: list[tuple[NDArray[np.int32], float]] = []
-    with serial_blas(), Parallel(n_jobs=n_jobs, prefer="threads") as parallel:
-        for start in range(0, n_estimators, _BATCH):
-            found += parallel(
-                delayed(_member)(rows, dims, init, max_iter, one)
-                for one in seeds[start : start + _BATCH]
-            )
-            mean = float(np.mean([objective for _, objective in found]))
-            if callback is not None and callback(len(found), mean):
-                break
+    for start in range(0, n_estimators, _BATCH):
+        batch = seeds[start : start + _BATCH]
+        blocks = [(rows, dims, init, max_iter, one) for one in batch]
+        found += run_blocks(_member, blocks, n_jobs=n_jobs)
+        mean = float(np.mean([objective for _, objective in found]))
+        if callback is not None and callback(len(found), mean):
+            break
     labels = np.stack([member for member, _ in found], axis=1)
     return labels, np.array([objective for _, objective in found])
 
@@ -154,12 +151,11 @@ def co_association(
     say = (say / say.sum()).astype(np.float32)
     columns = np.ascontiguousarray(labels.T)
     n_neighbors = min(n_neighbors, n_samples - 1)
-    blocks = Parallel(n_jobs=n_jobs, prefer="threads")(
-        delayed(_top_partners)(columns, say, start, _BLOCK, n_neighbors)
-        for start in range(0, n_samples, _BLOCK)
-    )
-    indices = np.concatenate([block[0] for block in blocks])
-    data = np.concatenate([block[1] for block in blocks]).astype(np.float64)
+    starts = range(0, n_samples, _BLOCK)
+    blocks = [(columns, say, start, _BLOCK, n_neighbors) for start in starts]
+    parts = run_blocks(_top_partners, blocks, n_jobs=n_jobs)
+    indices = np.concatenate([part[0] for part in parts])
+    data = np.concatenate([part[1] for part in parts]).astype(np.float64)
     pointers = np.arange(n_samples + 1) * n_neighbors
     shape = (n_samples, n_samples)
     shares = sparse.csr_array((data.ravel(), indices.ravel(), pointers), shape=shape)

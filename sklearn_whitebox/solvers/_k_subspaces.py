@@ -4,10 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
-from sklearn_whitebox._threads import serial_blas
+from sklearn_whitebox._threads import run_blocks, serial_blas
 from sklearn_whitebox.solvers._alternation import (
     Partition,
     alternate,
@@ -127,10 +126,10 @@ def k_subspaces(
         else:
             dims = np.broadcast_to(np.asarray(subspace_dim, np.int64), n_clusters)
             dims = np.minimum(dims, min(rows.X.shape))
-        runs = Parallel(n_jobs=n_jobs, prefer="threads")(
-            delayed(_one_start)(tried, dims, affine, start, n_swaps, one, max_iter, tol)
-            for one in seeds
-        )
+        blocks = [
+            (tried, dims, affine, start, n_swaps, one, max_iter, tol) for one in seeds
+        ]
+        runs = run_blocks(_one_start, blocks, n_jobs=n_jobs)
         if guess is not None:
             runs.append(alternate(tried, guess, dims, max_iter=max_iter, tol=tol))
         ends = [run.objective[-1] for run in runs]

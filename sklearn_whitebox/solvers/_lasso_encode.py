@@ -4,11 +4,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from scipy import sparse
 
-from sklearn_whitebox._threads import serial_blas
+from sklearn_whitebox._threads import run_blocks, serial_blas
 from sklearn_whitebox.solvers._active_set import make_workspace
 from sklearn_whitebox.solvers._blocks import BLOCK, block_product, row_product
 from sklearn_whitebox.solvers._elastic_net import _weights_per_row
@@ -108,8 +107,8 @@ def lasso_encode(
             codes = sparse.csr_array(codes) if sparse_output else codes
             return SolverResult(codes, n_iter=0, converged=True, gap=0.0)
         problem = _Problem.of(dictionary, positive, tol, max_iter)
-        parts = Parallel(n_jobs=n_jobs, prefer="threads")(
-            delayed(_encode_task)(
+        tasks = (
+            (
                 X[start : start + _TASK],
                 weights[start : start + _TASK],
                 None if init is None else init[start : start + _TASK],
@@ -118,6 +117,7 @@ def lasso_encode(
             )
             for start in range(0, max(1, X.shape[0]), _TASK)
         )
+        parts = run_blocks(_encode_task, tasks, n_jobs=n_jobs)
     gap = max(part[2] for part in parts)
     blocks: Any = [part[0] for part in parts]
     return SolverResult(

@@ -1,11 +1,12 @@
 """Write every row by its nearest neighbours, with weights of a local scale."""
 
 import numpy as np
-from joblib import effective_n_jobs
+from joblib import parallel_config
 from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.neighbors import NearestNeighbors
 
+from sklearn_whitebox._threads import count_threads
 from sklearn_whitebox.solvers._result import SolverResult
 
 Array = NDArray[np.floating]
@@ -64,8 +65,10 @@ def neighbor_expression(
     # underflow.
     peak = float(np.abs(X - X[0]).max()) or 1.0
     scaled = np.ascontiguousarray((X - X[0]) / peak)
-    search = NearestNeighbors(n_neighbors=width, n_jobs=effective_n_jobs(n_jobs))
-    distances, columns = search.fit(scaled).kneighbors()
+    search = NearestNeighbors(n_neighbors=width, n_jobs=count_threads(n_jobs))
+    # A cluster of machines would be sent all rows for each of its few chunks.
+    with parallel_config(backend="threading"):
+        distances, columns = search.fit(scaled).kneighbors()
     squares = distances.astype(np.float64) ** 2
     last = np.maximum(distances[:, -1].astype(np.float64), np.finfo(np.float32).tiny)
     weights = np.exp(-squares / (last[:, None] * last[columns]))

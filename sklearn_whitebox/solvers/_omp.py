@@ -4,11 +4,10 @@ from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
-from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from scipy import sparse
 
-from sklearn_whitebox._threads import serial_blas
+from sklearn_whitebox._threads import run_blocks, serial_blas
 from sklearn_whitebox.solvers._omp_kernels import DEPENDENT, LANES, pursue
 from sklearn_whitebox.solvers._omp_nonnegative import pursue_nonnegative
 from sklearn_whitebox.solvers._omp_residuals import pursue_in_step
@@ -131,12 +130,11 @@ def omp_encode(
     with serial_blas():
         has_gram = _wants_gram(X, n_atoms, depth, bool(banned.shape[1]))
         atoms = _Atoms.of(dictionary, has_gram, selection == "reduction", positive)
-        parts = Parallel(n_jobs=n_jobs, prefer="threads")(
-            delayed(_encode_block)(
-                X[rows], banned[rows], smallest[rows], tol, atoms, depth
-            )
+        blocks = (
+            (X[rows], banned[rows], smallest[rows], tol, atoms, depth)
             for rows in _row_blocks(X, n_atoms, depth, has_gram or positive)
         )
+        parts = run_blocks(_encode_block, blocks, n_jobs=n_jobs)
     return _stack(deque(parts), n_samples, n_atoms)
 
 

@@ -6,12 +6,11 @@ rounding changes no choice.
 """
 
 import numpy as np
-from joblib import Parallel, delayed
 from numba import njit
 from numpy.typing import NDArray
 from scipy import sparse
 
-from sklearn_whitebox._threads import serial_blas
+from sklearn_whitebox._threads import run_blocks
 from sklearn_whitebox.solvers._omp import padded_to_csr
 from sklearn_whitebox.solvers._omp_kernels import NOISE
 from sklearn_whitebox.solvers._omp_residuals import _finish, _orthogonalise, _project
@@ -75,10 +74,9 @@ def rounded_products(X: Array, *, n_jobs: int | None = None) -> Rounded:
             products = rows[start : start + _TILE] @ rows[first : first + _TILE].T
             round_tile(products, start, first, rounded)
 
-    with serial_blas():
-        Parallel(n_jobs=n_jobs, prefer="threads", batch_size=1)(
-            delayed(fill)(start) for start in range(0, n_samples, _TILE)
-        )
+    # All threads fill one matrix of up to 256 MiB, too large to be sent to each task.
+    starts = [(start,) for start in range(0, n_samples, _TILE)]
+    run_blocks(fill, starts, n_jobs=n_jobs, in_place=True, batch_size=1)
     return rounded
 
 
@@ -146,13 +144,14 @@ def screened_pursuit(
     scales = norms.astype(np.float32)
     error = rounding_error(n_features)
     if depth:
-        Parallel(n_jobs=n_jobs, prefer="threads")(
-            delayed(_pursue)(
+        tasks = (
+            (
                 X, rounded, norms, scales, banned, tol, error, start,
                 min(start + _TASK, n_samples), support, codes,
             )
             for start in range(0, n_samples, _TASK)
         )  # fmt: skip
+        run_blocks(_pursue, tasks, n_jobs=n_jobs, in_place=True)
     return padded_to_csr(support, codes, n_samples)
 
 

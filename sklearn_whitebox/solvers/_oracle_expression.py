@@ -3,11 +3,10 @@
 from typing import Any
 
 import numpy as np
-from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from scipy import sparse
 
-from sklearn_whitebox._threads import serial_blas
+from sklearn_whitebox._threads import run_blocks, serial_blas
 from sklearn_whitebox.solvers._omp import padded_to_csr
 from sklearn_whitebox.solvers._omp_screened import (
     can_round,
@@ -132,14 +131,16 @@ def _express_screened(
     rounded = rounded_products(scaled, n_jobs=n_jobs)
     counts, gaps = np.zeros(n_samples, np.int64), np.zeros(n_samples)
     error = rounding_error(n_features)
-    parts = Parallel(n_jobs=n_jobs, prefer="threads")(
-        delayed(express_rows)(
+    tasks = (
+        (
             scaled, rounded, norms, scales, error, *settings, start,
             min(start + _TASK, n_samples), counts[start : start + _TASK],
             gaps[start : start + _TASK],
         )
         for start in range(0, n_samples, _TASK)
     )  # fmt: skip
+    # The inner products take up to 256 MiB, too large to be sent to each task.
+    parts = run_blocks(express_rows, tasks, n_jobs=n_jobs, in_place=True)
     columns = np.concatenate([part[0] for part in parts])
     values = np.concatenate([part[1] for part in parts]).astype(X.dtype)
     codes = sparse.csr_array(
@@ -158,10 +159,9 @@ def _express_in_blocks(
 ) -> tuple[sparse.csr_array, int, Array]:
     """Solve some rows with products of blocks of residuals."""
     size = _block_size(len(X), X.itemsize)
-    blocks = Parallel(n_jobs=n_jobs, prefer="threads")(
-        delayed(_express_block)(X, rows[start : start + size], *settings)
-        for start in range(0, len(rows), size)
-    )
+    starts = range(0, len(rows), size)
+    tasks = [(X, rows[start : start + size], *settings) for start in starts]
+    blocks = run_blocks(_express_block, tasks, n_jobs=n_jobs)
     codes = sparse.csr_array(sparse.vstack([b[0] for b in blocks], format="csr"))
     gaps = np.concatenate([b[2] for b in blocks])
     return codes, max(b[1] for b in blocks), gaps

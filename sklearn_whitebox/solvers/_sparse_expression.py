@@ -3,10 +3,10 @@
 from typing import Any
 
 import numpy as np
-from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from scipy import sparse
 
+from sklearn_whitebox._threads import run_blocks
 from sklearn_whitebox.solvers._elastic_net import elastic_net_gram
 from sklearn_whitebox.solvers._omp import padded_to_csr
 from sklearn_whitebox.solvers._omp_screened import (
@@ -99,10 +99,8 @@ def sparse_pursuit(
         banned = np.hstack([banned, excluded])
     if depth and can_round(n_samples):
         return _pursue_screened(wide, banned, depth, tol, n_jobs).astype(X.dtype)
-    parts = Parallel(n_jobs=n_jobs, prefer="threads")(
-        delayed(_pursue_block)(wide, rows, banned[rows], depth, tol)
-        for rows in _blocks(n_samples)
-    )
+    blocks = [(wide, rows, banned[rows], depth, tol) for rows in _blocks(n_samples)]
+    parts = run_blocks(_pursue_block, blocks, n_jobs=n_jobs)
     support = np.vstack([part[0] for part in parts])
     codes = np.vstack([part[1] for part in parts]).astype(X.dtype)
     return padded_to_csr(support, codes, n_samples)
@@ -135,10 +133,10 @@ def _pursue_screened(
         )  # fmt: skip
 
     banned = np.ascontiguousarray(banned)
-    for task in (fill, pursue):
-        Parallel(n_jobs=n_jobs, prefer="threads")(
-            delayed(task)(rows) for rows in _blocks(n_samples)
-        )
+    blocks = [(rows,) for rows in _blocks(n_samples)]
+    # All threads fill one matrix of up to 256 MiB, too large to be sent to each task.
+    run_blocks(fill, blocks, n_jobs=n_jobs, in_place=True)
+    run_blocks(pursue, blocks, n_jobs=n_jobs, in_place=True)
     return padded_to_csr(support, codes, n_samples)
 
 
@@ -211,10 +209,9 @@ def sparse_elastic_net(
         empty = sparse.csr_array((n_samples, n_samples), dtype=X.dtype)
         return SolverResult(solution=empty, n_iter=0, converged=True, gap=0.0)
     wide = X.astype(np.float64)
-    parts = Parallel(n_jobs=n_jobs, prefer="threads")(
-        delayed(_express_block)(wide, rows, gamma, l1_ratio, tol, max_iter)
-        for rows in _blocks(n_samples)
-    )
+    settings = (gamma, l1_ratio, tol, max_iter)
+    blocks = [(wide, rows, *settings) for rows in _blocks(n_samples)]
+    parts = run_blocks(_express_block, blocks, n_jobs=n_jobs)
     codes = sparse.csr_array(sparse.vstack([part[0] for part in parts], format="csr"))
     gap = max(part[2] for part in parts)
     return SolverResult(

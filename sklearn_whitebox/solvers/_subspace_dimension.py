@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
+from sklearn_whitebox._threads import run_blocks
 from sklearn_whitebox.solvers._alternation import Partition, alternate, exchange
 from sklearn_whitebox.solvers._flat_seeds import seed_flats
 from sklearn_whitebox.solvers._flats import Flats, Rows, fit_flat
@@ -174,9 +174,8 @@ def choose_dims(
 
     def attempt(dim: int, n_starts: int) -> _Fit:
         seeds = np.random.SeedSequence([seed, dim, n_starts]).spawn(n_starts)
-        runs = Parallel(n_jobs=n_jobs, prefer="threads")(
-            delayed(_fit)(rows, np.full(n_clusters, dim), affine, one) for one in seeds
-        )
+        blocks = [(rows, np.full(n_clusters, dim), affine, one) for one in seeds]
+        runs = run_blocks(_fit, blocks, n_jobs=n_jobs)
         return _Fit.of(rows, min(runs, key=lambda run: run.objective[-1]))
 
     grid = _grid(least, most, n_features)

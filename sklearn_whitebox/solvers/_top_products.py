@@ -1,15 +1,14 @@
 """The entries of largest modulus of each row of a symmetric matrix of products."""
 
+from collections import deque
 from collections.abc import Callable
-from queue import SimpleQueue
 from typing import NamedTuple
 
 import numpy as np
-from joblib import Parallel, delayed, effective_n_jobs
 from numba import njit
 from numpy.typing import NDArray
 
-from sklearn_whitebox._threads import serial_blas
+from sklearn_whitebox._threads import run_blocks
 
 Array = NDArray[np.floating]
 Columns = NDArray[np.int32]
@@ -109,23 +108,22 @@ def _largest(
     n_jobs: int | None,
 ) -> Largest:
     width = max(0, min(n_largest, n_rows - 1))
-    pool: SimpleQueue[_Selection] = SimpleQueue()
-    workers = [
-        _Selection(n_rows, width, dtype) for _ in range(effective_n_jobs(n_jobs))
-    ]
-    for worker in workers:
-        pool.put(worker)
+    workers = [_Selection(n_rows, width, dtype)]
+    pool: deque[_Selection] = deque(workers)
 
     def scan_rows(start: int) -> None:
-        worker = pool.get()
+        try:
+            worker = pool.pop()
+        except IndexError:
+            worker = _Selection(n_rows, width, dtype)
+            workers.append(worker)
         worker.scan_rows(start, tile)
-        pool.put(worker)
+        pool.append(worker)
 
     if width:
-        with serial_blas():
-            Parallel(n_jobs=len(workers), prefer="threads", batch_size=1)(
-                delayed(scan_rows)(start) for start in range(0, n_rows, _TILE_ROWS)
-            )
+        # A thread remembers what it has found; tasks elsewhere would have to send it.
+        starts = [(start,) for start in range(0, n_rows, _TILE_ROWS)]
+        run_blocks(scan_rows, starts, n_jobs=n_jobs, in_place=True, batch_size=1)
     first, *others = workers
     for other in others:
         _merge(first.columns, first.values, other.columns, other.values)

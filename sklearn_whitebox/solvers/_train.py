@@ -1,9 +1,8 @@
 """The one mini-batch loop: batches, optimiser, schedule, early stopping, history."""
 
-import contextlib
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sklearn_whitebox.solvers._flat_adam import FlatAdamW, Moments
+from sklearn_whitebox.solvers._team import ALONE, Team
 
 Callback = Callable[[int, float], bool]
 Validate = Callable[[], float]
@@ -41,12 +41,6 @@ class TrainSettings:
         Forgetting factor of the second moments of the gradient.
     schedule : {"cosine", "constant"}, default="cosine"
         Whether the rate falls after the warm-up.
-    schedule_epochs : int or None, default=None
-        Passes after which the rate would be zero; None means `max_epochs`. Training for
-        a known number of passes can so follow the schedule of a longer run.
-    average : float, default=0.0
-        Decay of an exponential moving average of the weights, which is validated and
-        kept in their place; zero keeps the weights themselves.
     keep_best : bool, default=True
         Keep the weights of the best validation loss rather than the last ones.
     max_time : float or None, default=None
@@ -69,8 +63,6 @@ class TrainSettings:
     patience: int | None = None
     beta2: float = 0.999
     schedule: Literal["cosine", "constant"] = "cosine"
-    schedule_epochs: int | None = None
-    average: float = 0.0
     keep_best: bool = True
     max_time: float | None = None
     keep_on_interrupt: bool = False
@@ -106,6 +98,38 @@ class TrainResult:
     moments: Moments = field(default_factory=dict)
 
 
+@dataclass
+class TrainState:
+    """Where a training run stands between two passes.
+
+    Parameters
+    ----------
+    weights : dict of str to Tensor
+        State of the module, on the CPU as all tensors here.
+    moments : dict of str to (Tensor, Tensor, Tensor)
+        State of the optimiser.
+    kept : dict of str to Tensor
+        Weights of the best epoch so far; empty where they are not kept.
+    loss_curve, validation_curve : list of float
+        As in :class:`TrainResult`.
+    best_iter : int
+        Epoch of the best loss, from 1.
+    best : float
+        Best loss.
+    step : int
+        Steps taken.
+    """
+
+    weights: dict[str, Tensor]
+    moments: Moments
+    kept: dict[str, Tensor]
+    loss_curve: list[float]
+    validation_curve: list[float]
+    best_iter: int
+    best: float
+    step: int
+
+
 def train(
     module: nn.Module,
     loss: Callable[[Tensor], Tensor],
@@ -116,6 +140,9 @@ def train(
     validate: Validate | None = None,
     callback: Callback | None = None,
     moments: Moments | None = None,
+    team: Team = ALONE,
+    start: TrainState | None = None,
+    keep: Callable[[TrainState], None] | None = None,
 ) -> TrainResult:
     """Minimise a mini-batch loss over the parameters of a module, in place.
 
@@ -140,6 +167,13 @@ def train(
     moments : dict of str to (Tensor, Tensor, Tensor), default=None
         State of the optimiser to go on from, of an earlier result; an empty one starts
         afresh. None starts afresh and keeps no state.
+    team : Team, default=ALONE
+        Processes that take the same steps. The mean of their losses is the loss, and
+        whoever gives the loss sees to the mean of their gradients.
+    start : TrainState, default=None
+        Where to go on from, as `keep` got it; None starts afresh.
+    keep : callable, default=None
+        Called with the state after every pass but the last.
 
     Returns
     -------
@@ -155,21 +189,27 @@ def train(
     -----
     The parameters are laid out in a few vectors, see
     :class:`sklearn_whitebox.solvers._flat_adam.FlatAdamW`. On the CPU the loss is read
-    after every step; on other devices, where reading waits for them, once an epoch.
+    after every step; on other devices, where reading waits for them, and in a team,
+    where all must stop together, once an epoch.
     """
-    run = _Run(module, loss, settings, decayed, moments)
+    run = _Run(module, loss, settings, decayed, moments, team)
     result = run.result
+    if start is not None:
+        run.resume(start)
     try:
-        for epoch in range(settings.max_epochs):
+        for epoch in range(len(result.loss_curve), settings.max_epochs):
             run.take_steps(epoch, batches(epoch))
             watched = run.finish_epoch(validate)
-            if callback is not None and callback(epoch, watched):
+            halted = callback is not None and callback(epoch, watched)
+            if team.largest(float(bool(halted))):
                 result.stopped = "callback"
             waited = epoch + 1 - result.best_iter
             if settings.patience is not None and waited >= settings.patience:
                 result.stopped = result.stopped or "patience"
             if result.stopped:
                 break
+            if keep is not None and epoch + 1 < settings.max_epochs:
+                keep(run.state())
     except KeyboardInterrupt:
         if not (settings.keep_on_interrupt and result.loss_curve):
             raise
@@ -189,32 +229,49 @@ class _Run:
         settings: TrainSettings,
         decayed: Callable[[str, nn.Parameter], bool] | None,
         moments: Moments | None,
+        team: Team,
     ) -> None:
         self._module, self._loss, self._settings = module, loss, settings
+        self._decayed, self._team = decayed, team
         self.result = TrainResult()
-        self._optimizer = FlatAdamW(
-            module,
-            weight_decay=settings.weight_decay,
-            beta2=settings.beta2,
-            decayed=decayed,
-            moments=moments,
-        )
+        self._optimizer = self._make_optimizer(moments)
         self._keeps_moments = moments is not None
         self._kept: dict[str, Tensor] = {}
-        self._averages: list[Tensor] = []
         self._best, self._step = math.inf, 0
         self._start = time.monotonic()
-        passes = settings.schedule_epochs or settings.max_epochs
-        self._n_steps = max(1, passes * settings.steps_per_epoch)
+        self._n_steps = max(1, settings.max_epochs * settings.steps_per_epoch)
         self._device = next(module.parameters()).device
         if settings.compile:
             module.compile()
+
+    def resume(self, state: TrainState) -> None:
+        """Go on from where another run stood."""
+        self._module.load_state_dict(state.weights)
+        self._optimizer = self._make_optimizer(state.moments)
+        self._kept = {n: w.to(self._device) for n, w in state.kept.items()}
+        self._best, self._step = state.best, state.step
+        self.result.loss_curve = list(state.loss_curve)
+        self.result.validation_curve = list(state.validation_curve)
+        self.result.best_iter = state.best_iter
+
+    def state(self) -> TrainState:
+        """Tell where the run stands."""
+        return TrainState(
+            weights=_on_cpu(_copy_state(self._module)),
+            moments=self._optimizer.moments(),
+            kept=_on_cpu(self._kept),
+            loss_curve=list(self.result.loss_curve),
+            validation_curve=list(self.result.validation_curve),
+            best_iter=self.result.best_iter,
+            best=self._best,
+            step=self._step,
+        )
 
     def take_steps(self, epoch: int, batches: Iterable[Tensor]) -> None:
         """Take the steps of an epoch, and note their mean loss."""
         self._module.train()
         running, n_batches = torch.zeros((), device=self._device), 0
-        reads = self._device.type == "cpu"
+        reads = self._device.type == "cpu" and self._team.size == 1
         for rows in batches:
             value = self._take_step(rows)
             if reads and not math.isfinite(value.item()):
@@ -223,7 +280,7 @@ class _Run:
             if self._is_late():
                 self.result.stopped = "time"
                 break
-        mean = float(running) / max(n_batches, 1)
+        mean = self._team.mean(float(running) / max(n_batches, 1))
         if not math.isfinite(mean):
             self._refuse(mean, epoch)
         self.result.loss_curve.append(mean)
@@ -233,29 +290,36 @@ class _Run:
         result, epoch = self.result, len(self.result.loss_curve)
         self._module.eval()
         watched = result.loss_curve[-1]
-        with self._averaged():
-            if validate is not None:
-                with torch.no_grad():
-                    watched = validate()
-                result.validation_curve.append(watched)
-            choose = validate is not None and self._settings.keep_best
-            if not choose or watched < self._best:
-                self._best, result.best_iter = watched, epoch
-                if choose or self._settings.keep_on_interrupt:
-                    self._kept = _copy_state(self._module)
+        if validate is not None:
+            with torch.no_grad():
+                watched = self._team.largest(validate())
+            result.validation_curve.append(watched)
+        choose = validate is not None and self._settings.keep_best
+        if not choose or watched < self._best:
+            self._best, result.best_iter = watched, epoch
+            if choose or self._settings.keep_on_interrupt:
+                self._kept = _copy_state(self._module)
         return watched
 
     def close(self) -> TrainResult:
         """Give the result, and put the module back in order."""
         if not self._kept:
-            with self._averaged():
-                self._kept = _copy_state(self._module)
-        self.result.weights = {n: w.to("cpu") for n, w in self._kept.items()}
+            self._kept = _copy_state(self._module)
+        self.result.weights = _on_cpu(self._kept)
         if self._keeps_moments:
             self.result.moments = self._optimizer.moments()
         for parameter in self._module.parameters():
             parameter.grad = None
         return self.result
+
+    def _make_optimizer(self, moments: Moments | None) -> FlatAdamW:
+        return FlatAdamW(
+            self._module,
+            weight_decay=self._settings.weight_decay,
+            beta2=self._settings.beta2,
+            decayed=self._decayed,
+            moments=moments,
+        )
 
     def _take_step(self, rows: Tensor) -> Tensor:
         settings = self._settings
@@ -267,8 +331,6 @@ class _Run:
             value.backward()  # type: ignore[no-untyped-call]
             self._optimizer.step(self._rate(), settings.max_grad_norm)
         self._step += 1
-        if settings.average:
-            self._update_averages()
         return value.detach()
 
     def _rate(self) -> float:
@@ -293,29 +355,6 @@ class _Run:
             f"learning_rate={self._settings.learning_rate}; lower it, or scale X."
         )
 
-    def _update_averages(self) -> None:
-        vectors = self._optimizer.vectors
-        # Later vectors are of parameters that joined later.
-        for vector in vectors[len(self._averages) :]:
-            self._averages.append(vector.detach().clone())
-        # The first weights must not linger: the window grows with the steps.
-        decay = min(self._settings.average, (1 + self._step) / (10 + self._step))
-        for average, vector in zip(self._averages, vectors, strict=True):
-            average.lerp_(vector.detach(), 1 - decay)
-
-    @contextlib.contextmanager
-    def _averaged(self) -> Iterator[None]:
-        """Put the averages, if there are any, in the place of the weights."""
-        pairs = list(zip(self._optimizer.vectors, self._averages, strict=False))
-        own = [vector.detach().clone() for vector, _ in pairs]
-        for vector, average in pairs:
-            vector.detach().copy_(average)
-        try:
-            yield
-        finally:
-            for (vector, _), values in zip(pairs, own, strict=True):
-                vector.detach().copy_(values)
-
 
 def _autocast(device: torch.device, *, active: bool) -> torch.autocast:
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=active)
@@ -323,3 +362,7 @@ def _autocast(device: torch.device, *, active: bool) -> torch.autocast:
 
 def _copy_state(module: nn.Module) -> dict[str, Tensor]:
     return {n: w.detach().clone() for n, w in module.state_dict().items()}
+
+
+def _on_cpu(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {n: w.to("cpu") for n, w in state.items()}
