@@ -12,6 +12,9 @@ from sklearn_whitebox.display._attention import (
 from sklearn_whitebox.display._class_spectra import (
     ClassSpectraDisplay,
 )
+from sklearn_whitebox.display._embedding import (
+    EmbeddingDisplay,
+)
 from sklearn_whitebox.display._feature_attribution import (
     FeatureAttributionDisplay,
 )
@@ -20,6 +23,9 @@ from sklearn_whitebox.display._feature_sphere import (
 )
 from sklearn_whitebox.display._layer_statistics import (
     LayerStatisticsDisplay,
+)
+from sklearn_whitebox.display._loss_curve import (
+    LossCurveDisplay,
 )
 from sklearn_whitebox.display._principal_angles import (
     PrincipalAngleDisplay,
@@ -36,9 +42,11 @@ __all__ = [
     "AtomsDisplay",
     "AttentionMapDisplay",
     "ClassSpectraDisplay",
+    "EmbeddingDisplay",
     "FeatureAttributionDisplay",
     "FeatureSphereDisplay",
     "LayerStatisticsDisplay",
+    "LossCurveDisplay",
     "PrincipalAngleDisplay",
     "RateCurveDisplay",
     "ScoreTimeDisplay",

@@ -1,13 +1,22 @@
 """Show how many directions the features of each class use."""
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
 
-from sklearn_whitebox._optional import require
 from sklearn_whitebox.display._axes import check_axes
+from sklearn_whitebox.display._classes import (
+    check_features,
+    check_has,
+    class_colours,
+    classes_of,
+)
 
 # Classes up to which each has an entry in the legend.
 _MOST_NAMED = 12
+_ALTERNATIVES = (
+    "RateReductionEmbedding, ReduNetClassifier and NearestSubspaceClassifier do. Give "
+    "X, and y, to look at the features of any transformer, or features to "
+    "ClassSpectraDisplay.from_predictions(Z, y)."
+)
 
 
 class ClassSpectraDisplay:
@@ -51,13 +60,21 @@ class ClassSpectraDisplay:
         self.whole = whole
 
     @classmethod
-    def from_estimator(cls, estimator, *, labels=None, ax=None, **plot_settings):
+    def from_estimator(
+        cls, estimator, X=None, y=None, *, labels=None, ax=None, **plot_settings
+    ):
         """Draw the spectra of the classes of a fitted estimator.
 
         Parameters
         ----------
         estimator : estimator
-            Fitted, with an attribute ``class_spectra_`` or ``spectra_``.
+            Fitted, with an attribute ``class_spectra_`` or ``spectra_``; with `X` any
+            transformer.
+        X : array-like of shape (n_samples, n_features), default=None
+            Samples, whose features after ``transform`` are looked at; None takes the
+            spectra that the estimator has kept.
+        y : array-like of shape (n_samples,), default=None
+            Class of each sample; None takes what the estimator predicts.
         labels : sequence of str, default=None
             Names of the classes; None takes ``classes_`` of the estimator.
         ax : Axes, default=None
@@ -72,10 +89,19 @@ class ClassSpectraDisplay:
 
         Raises
         ------
+        TypeError
+            If the estimator has no spectra and, with `X`, no ``transform``.
         ValueError
             If `labels` are not as many as the classes.
         """
-        check_is_fitted(estimator, ["class_spectra_", "spectra_"], all_or_any=any)
+        if X is not None:
+            check_has(estimator, ["transform"], "ClassSpectraDisplay", _ALTERNATIVES)
+            y = classes_of(estimator, X, y)
+            return cls.from_predictions(
+                estimator.transform(X), y, labels=labels, ax=ax, **plot_settings
+            )
+        wanted = ["class_spectra_", "spectra_"]
+        check_has(estimator, wanted, "ClassSpectraDisplay", _ALTERNATIVES)
         spectra = getattr(estimator, "class_spectra_", None)
         if spectra is None:
             spectra = estimator.spectra_
@@ -113,14 +139,7 @@ class ClassSpectraDisplay:
             If the lengths of `Z` and `y` differ, `Z` is not a matrix of finite numbers,
             or `labels` are not as many as the classes.
         """
-        Z, y = np.asarray(Z, dtype=np.float64), np.asarray(y)
-        if Z.ndim != 2 or y.shape != Z.shape[:1]:
-            raise ValueError(
-                f"Z of shape {Z.shape} and y of shape {y.shape} do not fit; give a row "
-                "of Z for each entry of y."
-            )
-        if not np.isfinite(Z).all():
-            raise ValueError("Z holds NaN or infinity.")
+        Z, y = check_features(Z, y)
         classes = np.unique(y)
         spectra = [np.linalg.svd(Z[y == label], compute_uv=False) for label in classes]
         if labels is None:
@@ -129,7 +148,7 @@ class ClassSpectraDisplay:
         whole = np.linalg.svd(Z, compute_uv=False)
         return cls(spectra, labels=labels, whole=whole).plot(ax, **plot_settings)
 
-    def plot(self, ax=None, *, cumulative=False, n_values=None, cmap="viridis"):
+    def plot(self, ax=None, *, cumulative=False, n_values=None, cmap=None):
         """Draw one curve per class.
 
         Parameters
@@ -141,9 +160,9 @@ class ClassSpectraDisplay:
             hold, which does not depend on the sizes of classes.
         n_values : int, default=None
             Draw the first so many values; None draws all.
-        cmap : str or Colormap, default="viridis"
-            Colours of the classes, in their order; up to 10 classes have the colours of
-            Matplotlib's cycle.
+        cmap : str or Colormap, default=None
+            Colours of the classes, in their order; None takes ten that are safe for
+            deficient colour vision, and viridis for more than ten classes.
 
         Returns
         -------
@@ -155,10 +174,7 @@ class ClassSpectraDisplay:
         names = self.labels
         if names is None:
             names = [str(k) for k in range(len(curves))]
-        # More of them than entries of a legend need another kind of colours.
-        colours = [f"C{k}" for k in range(len(curves))]
-        if len(curves) > 10:
-            colours = _colormap(cmap)(np.linspace(0, 1, len(curves)))
+        colours = class_colours(len(curves), cmap, "ClassSpectraDisplay")
         styles = [
             {"color": colour, "linewidth": 1.5, "label": name}
             for colour, name in zip(colours, names, strict=True)
@@ -192,8 +208,3 @@ def _check_labels(labels, spectra):
 def _shares(values):
     energy = np.cumsum(values**2)
     return energy / energy[-1] if len(energy) and energy[-1] > 0 else energy
-
-
-def _colormap(cmap):
-    pyplot = require("matplotlib.pyplot", extra="plot", purpose="ClassSpectraDisplay")
-    return pyplot.get_cmap(cmap)

@@ -3,9 +3,20 @@
 import numpy as np
 
 from sklearn_whitebox.display._axes import check_axes
+from sklearn_whitebox.display._classes import (
+    check_features,
+    check_has,
+    class_markers,
+    classes_of,
+)
 
 # Points of a meridian of the drawn sphere.
 _ARC = 60
+# Classes up to which each has an entry in the legend.
+_MOST_NAMED = 12
+_ALTERNATIVES = (
+    "give the features to FeatureSphereDisplay.from_predictions(Z, y) if you have them."
+)
 
 
 class FeatureSphereDisplay:
@@ -45,7 +56,7 @@ class FeatureSphereDisplay:
         self.labels = labels
 
     @classmethod
-    def from_estimator(cls, estimator, X, y, *, ax=None, **plot_settings):
+    def from_estimator(cls, estimator, X, y=None, *, ax=None, **plot_settings):
         """Draw the features that a fitted transformer gives.
 
         Parameters
@@ -54,8 +65,8 @@ class FeatureSphereDisplay:
             Fitted, with a method ``transform`` that gives three features.
         X : array-like of shape (n_samples, n_features)
             Samples.
-        y : array-like of shape (n_samples,)
-            Class of each sample.
+        y : array-like of shape (n_samples,), default=None
+            Class of each sample; None takes what the estimator predicts.
         ax : Axes3D, default=None
             Where to draw; None makes a figure.
         **plot_settings : kwargs
@@ -65,7 +76,16 @@ class FeatureSphereDisplay:
         -------
         display : FeatureSphereDisplay
             The display, drawn.
+
+        Raises
+        ------
+        TypeError
+            If the estimator does not transform.
+        ValueError
+            If it does not give three features, or `y` is None and it does not predict.
         """
+        check_has(estimator, ["transform"], "FeatureSphereDisplay", _ALTERNATIVES)
+        y = classes_of(estimator, X, y)
         return cls.from_predictions(estimator.transform(X), y, ax=ax, **plot_settings)
 
     @classmethod
@@ -94,15 +114,13 @@ class FeatureSphereDisplay:
             If `Z` does not have three columns of finite numbers and a row for each
             entry of `y`.
         """
-        Z, y = np.asarray(Z, dtype=np.float64), np.asarray(y)
-        if Z.ndim != 2 or Z.shape[1] != 3 or y.shape != Z.shape[:1]:
+        if np.shape(Z)[1:] != (3,) or len(Z) != len(y):
             raise ValueError(
-                f"Z of shape {Z.shape} should have three columns and a row for each of "
-                f"the {len(y)} entries of y."
+                f"Z of shape {np.shape(Z)} should have three columns and a row for "
+                f"each of the {len(y)} entries of y; EmbeddingDisplay draws features "
+                "of any dimension."
             )
-        if not np.isfinite(Z).all():
-            raise ValueError("Z holds NaN or infinity.")
-        return cls(Z, y).plot(ax, **plot_settings)
+        return cls(*check_features(Z, y)).plot(ax, **plot_settings)
 
     def plot(self, ax=None, *, size=8.0, title=None):
         """Draw the sphere, the features and the directions of the classes.
@@ -120,7 +138,17 @@ class FeatureSphereDisplay:
         -------
         display : FeatureSphereDisplay
             Itself, with ``ax_``, ``figure_`` and ``directions_``.
+
+        Raises
+        ------
+        ValueError
+            If `ax` is not three-dimensional.
         """
+        if ax is not None and not hasattr(ax, "plot_wireframe"):
+            raise ValueError(
+                "ax is not three-dimensional; make it with "
+                "plt.subplots(subplot_kw={'projection': '3d'})."
+            )
         self.ax_, self.figure_ = check_axes(
             ax,
             "FeatureSphereDisplay",
@@ -144,18 +172,23 @@ class FeatureSphereDisplay:
             *sphere, rstride=5, cstride=5, color="lightgrey", linewidth=0.4
         )
         directions = []
-        for k, label in enumerate(np.unique(labels)):
+        classes = np.unique(labels)
+        styles = class_markers(len(classes))
+        for label, (colour, marker) in zip(classes, styles, strict=True):
             rows = features[labels == label]
             direction = np.linalg.svd(rows, full_matrices=False)[2][0]
             # Towards the side of most rows.
             direction = direction * (1.0 if (rows @ direction).sum() >= 0 else -1.0)
             directions.append(direction + 0.0)
-            colour = f"C{k % 10}"
-            self.ax_.scatter(*rows.T, s=size, color=colour, label=str(label))
+            self.ax_.scatter(
+                *rows.T, s=size, color=colour, marker=marker, label=str(label)
+            )
             self.ax_.plot(*np.outer(direction, [-1.2, 1.2]), color=colour, linewidth=2)
         self.directions_ = np.array(directions)
         # The walls of a box would look like a scale, which a sphere does not need.
         self.ax_.set_axis_off()
         self.ax_.set_box_aspect((1, 1, 1), zoom=1.2)
         self.ax_.set_title(title or "")
+        if len(classes) <= _MOST_NAMED:
+            self.ax_.legend(title="class", fontsize="small", loc="upper left")
         return self

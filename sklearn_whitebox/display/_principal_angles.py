@@ -1,12 +1,25 @@
 """Show how far apart the subspaces of clusters or classes are."""
 
 import numpy as np
-from scipy.linalg import orth, svdvals
-from sklearn.utils.validation import check_is_fitted
 
 from sklearn_whitebox.display._axes import check_axes
+from sklearn_whitebox.display._classes import check_features, check_has, classes_of
+from sklearn_whitebox.display._subspace_geometry import (
+    SUMMARIES,
+    angle_matrix,
+    check_bases,
+    class_bases,
+    spectral_bases,
+    strongest,
+)
+from sklearn_whitebox.solvers._redunet_spectra import frequency_weights
 
-_SUMMARIES = {"smallest": np.min, "mean": np.mean, "largest": np.max}
+_ALTERNATIVES = (
+    "SubspaceClusterer, KSubspaces, EnsembleKSubspaces, CodingLengthClusterer, "
+    "RateReductionClusterer, NearestSubspaceClassifier, RateReductionEmbedding and "
+    "ReduNetClassifier do. Give X, and y, to look at the features of any transformer, "
+    "or bases of your own to PrincipalAngleDisplay.from_bases."
+)
 
 # Clusters up to which angles are written into the cells.
 _MOST_ANNOTATED = 12
@@ -81,6 +94,8 @@ class PrincipalAngleDisplay:
     def from_estimator(
         cls,
         estimator,
+        X=None,
+        y=None,
         *,
         energy=0.9,
         labels=None,
@@ -94,10 +109,15 @@ class PrincipalAngleDisplay:
         ----------
         estimator : estimator
             Fitted, with an attribute ``bases_``, or ``class_bases_`` and
-            ``class_spectra_``.
+            ``class_spectra_``; with `X` any transformer.
+        X : array-like of shape (n_samples, n_features), default=None
+            Samples, whose features after ``transform`` are looked at; None takes the
+            subspaces that the estimator has kept.
+        y : array-like of shape (n_samples,), default=None
+            Class of each sample; None takes what the estimator predicts.
         energy : float, default=0.9
             Share of the squared norm of the features of a class that its subspace
-            holds. Only for ``class_bases_``, which hold all of it.
+            holds. Not for ``bases_``, whose dimensions the estimator has chosen.
         labels : sequence of str, default=None
             Names of the clusters; None takes ``classes_`` of a classifier or embedding,
             and otherwise numbers them from 0.
@@ -115,24 +135,105 @@ class PrincipalAngleDisplay:
 
         Raises
         ------
+        TypeError
+            If the estimator has no subspaces and, with `X`, no ``transform``.
         ValueError
             If `energy` is not in (0, 1], or as for :meth:`from_bases`.
+
+        Notes
+        -----
+        Classes of a :class:`~sklearn_whitebox.ReduNetClassifier` of signals are
+        subspaces that hold each signal with all its shifts; their angles are found
+        frequency by frequency.
         """
-        check_is_fitted(estimator, ["bases_", "class_bases_"], all_or_any=any)
-        if not 0 < energy <= 1:
-            raise ValueError(f"energy={energy} should be above 0 and at most 1.")
-        bases = getattr(estimator, "bases_", None)
-        if bases is None:
-            pairs = zip(estimator.class_bases_, estimator.class_spectra_, strict=True)
-            bases = [_strongest(*pair, energy) for pair in pairs]
+        if X is not None:
+            check_has(estimator, ["transform"], "PrincipalAngleDisplay", _ALTERNATIVES)
+            y = classes_of(estimator, X, y)
+            return cls.from_predictions(
+                estimator.transform(X),
+                y,
+                energy=energy,
+                labels=labels,
+                statistic=statistic,
+                ax=ax,
+                **plot_settings,
+            )
+        wanted = ["bases_", "class_bases_"]
+        check_has(estimator, wanted, "PrincipalAngleDisplay", _ALTERNATIVES)
+        _check_energy(energy)
         classes = getattr(estimator, "classes_", None)
         if labels is None and classes is not None:
             labels = [str(label) for label in classes]
+        settings = {
+            "labels": labels,
+            "statistic": statistic,
+            "group": "cluster" if classes is None else "class",
+        }
+        bases, occurs = getattr(estimator, "bases_", None), (1,)
+        if bases is not None:
+            return cls.from_bases(bases, ax=ax, **settings, **plot_settings)
+        spectra = estimator.class_spectra_
+        if np.ndim(spectra[0]) == 2:
+            occurs = frequency_weights(estimator._lifted_shape())
+            bases = spectral_bases(estimator.class_bases_, spectra, energy, occurs)
+        else:
+            pairs = zip(estimator.class_bases_, spectra, strict=True)
+            bases = [[strongest(*pair, energy)] for pair in pairs]
+        display = cls._from_parts(bases, occurs, **settings)
+        return display.plot(ax, **plot_settings)
+
+    @classmethod
+    def from_predictions(
+        cls,
+        Z,
+        y,
+        *,
+        energy=0.9,
+        labels=None,
+        statistic="smallest",
+        ax=None,
+        **plot_settings,
+    ):
+        """Draw the angles between the classes of given features.
+
+        Parameters
+        ----------
+        Z : array-like or sparse array of shape (n_samples, n_features)
+            Features; they are not centred.
+        y : array-like of shape (n_samples,)
+            Class of each row.
+        energy : float, default=0.9
+            Share of the squared norm of the features of a class that its subspace
+            holds.
+        labels : sequence of str, default=None
+            Names of the classes in sorted order; None takes the values of `y`.
+        statistic : {"smallest", "mean", "largest"}, default="smallest"
+            Which of the principal angles of two subspaces to show.
+        ax : Axes, default=None
+            Where to draw; None makes a figure.
+        **plot_settings : kwargs
+            Passed to :meth:`plot`.
+
+        Returns
+        -------
+        display : PrincipalAngleDisplay
+            The display, drawn.
+
+        Raises
+        ------
+        ValueError
+            If `Z` is not a matrix of finite numbers with a row for each entry of `y`,
+            `energy` is not in (0, 1], or as for :meth:`from_bases`.
+        """
+        _check_energy(energy)
+        Z, y = check_features(Z, y)
+        if labels is None:
+            labels = [str(label) for label in np.unique(y)]
         return cls.from_bases(
-            bases,
+            class_bases(Z, y, energy),
             labels=labels,
             statistic=statistic,
-            group="cluster" if classes is None else "class",
+            group="class",
             ax=ax,
             **plot_settings,
         )
@@ -177,23 +278,35 @@ class PrincipalAngleDisplay:
             of features differ, `labels` are not as many as `bases`, or `statistic` is
             unknown.
         """
-        if statistic not in _SUMMARIES:
-            known = ", ".join(map(repr, _SUMMARIES))
-            raise ValueError(f"statistic={statistic!r} should be one of {known}.")
-        matrices = _check_bases(bases)
-        if labels is not None and len(labels) != len(matrices):
-            raise ValueError(
-                f"labels has {len(labels)} names for {len(matrices)} bases; give one "
-                "for each."
-            )
-        display = cls(
-            _angle_matrix(matrices, _SUMMARIES[statistic]),
-            subspace_dims=np.array([len(basis) for basis in matrices]),
+        matrices = check_bases(bases)
+        display = cls._from_parts(
+            [[matrix] for matrix in matrices],
+            (1,),
             labels=labels,
             statistic=statistic,
             group=group,
         )
         return display.plot(ax, **plot_settings)
+
+    @classmethod
+    def _from_parts(cls, bases, occurs, *, labels, statistic, group):
+        if statistic not in SUMMARIES:
+            known = ", ".join(map(repr, SUMMARIES))
+            raise ValueError(f"statistic={statistic!r} should be one of {known}.")
+        if labels is not None and len(labels) != len(bases):
+            raise ValueError(
+                f"labels has {len(labels)} names for {len(bases)} bases; give one "
+                "for each."
+            )
+        counts = np.asarray(occurs, dtype=np.int64)
+        dims = [int(counts @ [len(part) for part in parts]) for parts in bases]
+        return cls(
+            angle_matrix(bases, statistic, occurs),
+            subspace_dims=np.array(dims),
+            labels=labels,
+            statistic=statistic,
+            group=group,
+        )
 
     def plot(self, ax=None, *, annotate=None, cmap="viridis", colorbar=True):
         """Draw the matrix of angles, dark where clusters are close.
@@ -257,56 +370,6 @@ class PrincipalAngleDisplay:
         return texts
 
 
-def _strongest(basis, spectrum, energy):
-    """Keep the first directions of a basis that hold a share of the squared norm."""
-    squares = np.asarray(spectrum, dtype=np.float64) ** 2
-    held = np.cumsum(squares) / max(squares.sum(), np.finfo(np.float64).tiny)
-    # The last sum differs from one by rounding.
-    dim = min(int(np.searchsorted(held, energy - 1e-9)) + 1, len(squares))
-    return np.asarray(basis)[: dim if squares.sum() > 0 else 0]
-
-
-def _check_bases(bases):
-    matrices = [np.asarray(basis, dtype=np.float64) for basis in bases]
-    if not matrices:
-        raise ValueError("bases is empty; give at least one basis.")
-    for i, matrix in enumerate(matrices):
-        if matrix.ndim != 2 or not np.isfinite(matrix).all():
-            raise ValueError(
-                f"bases[{i}] should be a matrix of finite numbers with a direction in "
-                f"each row, not of shape {matrix.shape}."
-                if matrix.ndim != 2
-                else f"bases[{i}] holds NaN or infinity."
-            )
-        if matrix.shape[1] != matrices[0].shape[1]:
-            raise ValueError(
-                f"bases[{i}] has {matrix.shape[1]} features, but bases[0] has "
-                f"{matrices[0].shape[1]}; subspaces of different spaces have no angles."
-            )
-    return matrices
-
-
-def _angle_matrix(bases, summary):
-    bases = [orth(basis.T).T if basis.size else basis for basis in bases]
-    angles = np.zeros((len(bases), len(bases)))
-    for i, first in enumerate(bases):
-        for j, second in enumerate(bases[:i]):
-            value = np.nan
-            if len(first) and len(second):
-                value = summary(_principal_angles(first, second))
-            angles[i, j] = angles[j, i] = value
-        if not len(first):
-            angles[i, i] = np.nan
-    return angles
-
-
-def _principal_angles(first, second):
-    """Angles in degrees between two row spaces, smallest first."""
-    if len(first) < len(second):
-        first, second = second, first
-    cosines = second @ first.T
-    # Cosines near 1 have lost half of the digits of a small angle, sines have not.
-    sines = np.minimum(svdvals(second - cosines @ first)[::-1], 1)
-    cosines = np.minimum(svdvals(cosines), 1)
-    small = cosines**2 > 1 / 2
-    return np.rad2deg(np.where(small, np.arcsin(sines), np.arccos(cosines)))
+def _check_energy(energy):
+    if not 0 < energy <= 1:
+        raise ValueError(f"energy={energy} should be above 0 and at most 1.")
