@@ -69,10 +69,9 @@ class NearestSubspaceClassifier(
         the Gaussian of the class, whose variance outside the subspace is the same for
         all classes. ``"residual"``: its squared distance to the subspace only, so that
         the nearest one wins; the same where the noise is small.
-    priors : {"uniform", "empirical"} or array-like of shape (n_classes,), \
-            default="uniform"
+    priors : {"uniform", "empirical"} or array-like, default="uniform"
         Probabilities of the classes: equal, their shares of the training samples, or
-        given in the order of `classes_`.
+        one for each class in the order of `classes_`.
 
     Attributes
     ----------
