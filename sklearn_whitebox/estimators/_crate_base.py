@@ -5,12 +5,14 @@ from numbers import Integral, Real
 import numpy as np
 import torch
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
 
 from sklearn_whitebox._array import restore
 from sklearn_whitebox._compat import Interval, StrOptions
 from sklearn_whitebox.estimators._base import WhiteboxEstimator, all_or_nothing
 from sklearn_whitebox.estimators._crate_fitting import fit_crate
 from sklearn_whitebox.estimators._crate_inference import infer_all
+from sklearn_whitebox.estimators._crate_inputs import number_categories
 from sklearn_whitebox.estimators._crate_inspection import InspectionMixin
 from sklearn_whitebox.estimators._crate_published import preset_parameters
 from sklearn_whitebox.modules._augment import AUGMENTATIONS
@@ -143,6 +145,23 @@ class BaseCRATE(
         """
         parts = infer_all(self, X, lambda module, rows: module.pool(rows).flatten(1))
         return restore(np.concatenate(parts, axis=1), like=X, estimator=self)
+
+    def encode_categories(self, X):
+        """Replace the labels of nominal columns by numbers, as a module takes them.
+
+        Parameters
+        ----------
+        X : array-like or DataFrame of shape (n_samples, n_features)
+            Rows as in :meth:`fit`.
+
+        Returns
+        -------
+        coded : ndarray of shape (n_samples, n_features)
+            The columns in their order: numbers as they are, and of a label its
+            position in `categories_`, -1 if it is not there, NaN if it is missing.
+        """
+        check_is_fitted(self)
+        return number_categories(self, X)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -21,6 +21,7 @@ from sklearn_whitebox.estimators._crate_targets import (
     prepare_labels,
 )
 from sklearn_whitebox.estimators._crate_task import member_mean_logs
+from sklearn_whitebox.estimators._export_crate import probabilities_module
 
 
 class CRATEClassifier(ClassifierMixin, BaseCRATE):
@@ -492,6 +493,21 @@ class CRATEClassifier(ClassifierMixin, BaseCRATE):
         if len(self.classes_) == 2:
             logits = logits[:, 1] - logits[:, 0]
         return restore(logits, like=X)
+
+    def build_module(self):
+        """Build the fitted model as a module of plain torch.
+
+        Changing it does not change the estimator. What it takes, how to train it
+        further and how to write it as ONNX is told in the :ref:`User Guide <export>`.
+
+        Returns
+        -------
+        module : torch.nn.Module
+            On the CPU, in evaluation mode. Its ``forward(X)`` gives what
+            :meth:`predict_proba` gives for a tensor of the same rows; nominal columns
+            hold codes, see :meth:`encode_categories`.
+        """
+        return probabilities_module(self)
 
     def _logs(self, X):
         """Logarithms of the mean probabilities of all networks and their members."""

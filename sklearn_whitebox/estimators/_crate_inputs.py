@@ -84,6 +84,34 @@ def code_rows(estimator, X):
     return encode_columns(columns, estimator.categories_)
 
 
+def number_categories(estimator, X):
+    """Validate rows, and replace labels by numbers in the columns where they are.
+
+    Parameters
+    ----------
+    estimator : BaseCRATE
+        Fitted estimator.
+    X : array-like or DataFrame of shape (n_samples, n_features)
+        Rows.
+
+    Returns
+    -------
+    coded : ndarray of shape (n_samples, n_features)
+        Numbers as they are, positions of labels in ``estimator.categories_``, -1 for
+        labels that are not there, and NaN for missing ones.
+    """
+    columns = read_rows(estimator, X, reset=False)
+    coded = encode_columns(columns, estimator.categories_)
+    n_numeric = columns.numbers.shape[1]
+    pairs = zip(columns.labels, estimator.categories_, strict=True)
+    for j, (labels, known) in enumerate(pairs, start=n_numeric):
+        coded[coded[:, j] == len(known), j] = -1
+        coded[labels.codes < 0, j] = np.nan
+    is_nominal = np.asarray(estimator.is_categorical_)
+    position = np.argsort(np.argsort(is_nominal, kind="stable"), kind="stable")
+    return coded[:, position] if columns.labels else np.array(coded)
+
+
 def find_scaling(numbers, weight, config):
     """Find what puts the numeric columns on one scale.
 

@@ -13,6 +13,7 @@ from sklearn_whitebox.estimators._crate_base import BaseCRATE
 from sklearn_whitebox.estimators._crate_inference import infer_all
 from sklearn_whitebox.estimators._crate_stream import learn_batch
 from sklearn_whitebox.estimators._crate_targets import prepare_numbers
+from sklearn_whitebox.estimators._export_crate import values_module
 
 
 class CRATERegressor(RegressorMixin, BaseCRATE):
@@ -358,6 +359,21 @@ class CRATERegressor(RegressorMixin, BaseCRATE):
         y = np.mean(parts, axis=0)
         y = y * self.target_scale_ + self.target_mean_
         return restore(y[:, 0] if self._is_flat else y, like=X)
+
+    def build_module(self):
+        """Build the fitted model as a module of plain torch.
+
+        Changing it does not change the estimator. What it takes, how to train it
+        further and how to write it as ONNX is told in the :ref:`User Guide <export>`.
+
+        Returns
+        -------
+        module : torch.nn.Module
+            On the CPU, in evaluation mode. Its ``forward(X)`` gives what
+            :meth:`predict` gives for a tensor of the same rows; nominal columns hold
+            codes, see :meth:`encode_categories`.
+        """
+        return values_module(self)
 
     def _prepare_targets(self, y, weight, known, *, is_batch=False):
         y = np.asarray(y)

@@ -17,6 +17,7 @@ from sklearn_whitebox._compat import Interval, StrOptions
 from sklearn_whitebox._progress import Progress
 from sklearn_whitebox._random import draw_seed
 from sklearn_whitebox.estimators._base import WhiteboxEstimator, all_or_nothing
+from sklearn_whitebox.estimators._export_encoders import sparse_coder_module
 from sklearn_whitebox.estimators._learned_encoder_fitting import (
     check_alpha,
     check_settings,
@@ -328,6 +329,25 @@ class LearnedSparseEncoder(
         for block, codes in self._encode(rows):
             out[block] = codes
         return restore(out, like=X, estimator=self)
+
+    def build_module(self):
+        """Build the fitted model as a module of plain torch.
+
+        Changing it does not change the estimator. What it takes, how to train it
+        further and how to write it as ONNX is told in the :ref:`User Guide <export>`.
+
+        Returns
+        -------
+        module : torch.nn.Module
+            On the CPU, in evaluation mode. Its ``forward(X)`` gives what
+            :meth:`transform` gives for a tensor of the same rows.
+
+        Raises
+        ------
+        ValueError
+            If ``safeguard=True``: no module holds an exact solver.
+        """
+        return sparse_coder_module(self)
 
     def inverse_transform(self, X):
         """Build samples from codes.

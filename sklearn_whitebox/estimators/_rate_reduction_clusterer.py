@@ -26,6 +26,7 @@ from sklearn_whitebox._random import draw_seed
 from sklearn_whitebox._threads import serial_blas
 from sklearn_whitebox.estimators._base import WhiteboxEstimator, all_or_nothing
 from sklearn_whitebox.estimators._cluster_labels import number_by_appearance, unit_rows
+from sklearn_whitebox.estimators._export_encoders import clusters_module
 from sklearn_whitebox.estimators._rate_clusterer_steps import (
     distinct_directions,
     embed,
@@ -393,6 +394,21 @@ class RateReductionClusterer(
         labels = nearest_subspace(Z, self.bases_)
         labels[~Z.any(axis=1)] = self._largest_cluster
         return restore(labels.astype(np.int32), like=X)
+
+    def build_module(self):
+        """Build the fitted model as a module of plain torch.
+
+        Changing it does not change the estimator. What it takes, how to train it
+        further and how to write it as ONNX is told in the :ref:`User Guide <export>`.
+
+        Returns
+        -------
+        module : torch.nn.Module
+            On the CPU, in evaluation mode. Its ``forward(X)`` gives a pair for a tensor
+            of the same rows: what :meth:`transform` gives, and what :meth:`predict`
+            gives, as int64.
+        """
+        return clusters_module(self)
 
     @property
     def _n_features_out(self):

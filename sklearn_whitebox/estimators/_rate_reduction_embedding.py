@@ -19,6 +19,7 @@ from sklearn_whitebox.estimators._embedding_inputs import (
 )
 from sklearn_whitebox.estimators._embedding_network import normalized, raw_features
 from sklearn_whitebox.estimators._embedding_stream import learn_block
+from sklearn_whitebox.estimators._export_encoders import embedding_module
 from sklearn_whitebox.functional import coding_rate, rate_reduction
 
 
@@ -414,6 +415,20 @@ class RateReductionEmbedding(
         rows = validate_array(self, X, reset=False, power=2)
         Z = normalized(self, raw_features(self, rows)).astype(rows.dtype, copy=False)
         return restore(Z, like=X, estimator=self)
+
+    def build_module(self):
+        """Build the fitted model as a module of plain torch.
+
+        Changing it does not change the estimator. What it takes, how to train it
+        further and how to write it as ONNX is told in the :ref:`User Guide <export>`.
+
+        Returns
+        -------
+        module : torch.nn.Module
+            On the CPU, in evaluation mode. Its ``forward(X)`` gives what
+            :meth:`transform` gives for a tensor of the same rows.
+        """
+        return embedding_module(self)
 
     @available_if(_has_inverse)
     def inverse_transform(self, Z):

@@ -32,6 +32,7 @@ from sklearn_whitebox.estimators._autoencoder_state import (
     store,
 )
 from sklearn_whitebox.estimators._base import WhiteboxEstimator, all_or_nothing
+from sklearn_whitebox.estimators._export_encoders import autoencoder_module
 from sklearn_whitebox.estimators._network_state import arrays_of
 from sklearn_whitebox.solvers._autoencoder import (
     AutoencoderSettings,
@@ -316,6 +317,20 @@ class SparseAutoencoder(
         for block, codes in self._codes(rows):
             out[block] = codes
         return restore(out, like=X, estimator=self)
+
+    def build_module(self):
+        """Build the fitted model as a module of plain torch.
+
+        Changing it does not change the estimator. What it takes, how to train it
+        further and how to write it as ONNX is told in the :ref:`User Guide <export>`.
+
+        Returns
+        -------
+        module : torch.nn.Module
+            On the CPU, in evaluation mode. Its ``forward(X)`` gives what
+            :meth:`transform` gives for a tensor of the same rows, always dense.
+        """
+        return autoencoder_module(self)
 
     def inverse_transform(self, X):
         """Build rows from codes.

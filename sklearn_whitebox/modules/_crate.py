@@ -189,7 +189,7 @@ class CRATE(nn.Module):
         """
         tokens = self.tokens(X, generator)
         if self.class_token is not None:
-            start = self.class_token.expand(len(tokens), -1, -1)
+            start = self.class_token.expand(tokens.shape[0], -1, -1)
             parts = [tokens, start] if self.config.is_causal else [start, tokens]
             tokens = torch.cat(parts, 1)
         if self.position is not None:

@@ -177,7 +177,7 @@ class SubspaceAttention(nn.Module):
         """
         weight = self.projection.weight
         bases = weight.view(self.n_heads, -1, weight.shape[1])  # (K, p, d)
-        head_dim, n_samples = bases.shape[1], len(tokens)
+        head_dim, n_samples = bases.shape[1], tokens.shape[0]
         first = self.projection(tokens[:, :n_queries])
 
         def by_head(rows: Tensor) -> Tensor:  # (K, n * n_queries, ...)

@@ -139,7 +139,7 @@ class PatchTokens(nn.Module):
         tokens : Tensor of shape (n_samples, n_patches, d_token)
             One patch a token, in raster order.
         """
-        images = X.reshape(len(X), *self.image_shape)
+        images = X.reshape(X.shape[0], *self.image_shape)
         if self.stem:
             maps = images.movedim(-1, 1)
             for layer in self.stem:

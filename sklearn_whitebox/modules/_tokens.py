@@ -160,7 +160,8 @@ class DenseTokens(_TableTokens):
             codes = X[:, self.n_features :]
             inputs += [self.categories(codes, generator).flatten(1)]
         views = self.views(inputs[0] if len(inputs) == 1 else torch.cat(inputs, 1))
-        tokens = nn.functional.gelu(views).reshape(len(X), self.n_tokens, -1)
+        # Not len(X), which would fix the number of rows of an exported graph.
+        tokens = nn.functional.gelu(views).reshape(X.shape[0], self.n_tokens, -1)
         return _drop(tokens, self.rate, generator)
 
 

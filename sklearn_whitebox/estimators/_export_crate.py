@@ -1,0 +1,88 @@
+"""Fitted CRATE estimators as modules of plain torch."""
+
+import numpy as np
+import torch
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_whitebox._array import to_tensor
+from sklearn_whitebox.estimators._crate_ensemble import network_weights
+from sklearn_whitebox.estimators._network_state import load_arrays
+from sklearn_whitebox.modules._crate import CRATE
+from sklearn_whitebox.modules._crate_config import CRATEConfig
+from sklearn_whitebox.modules._exported_crate import (
+    CRATEInputs,
+    CRATEProbabilities,
+    CRATEValues,
+)
+
+
+def probabilities_module(estimator):
+    """Build what gives the probabilities of the classes.
+
+    Parameters
+    ----------
+    estimator : CRATEClassifier
+        Fitted estimator.
+
+    Returns
+    -------
+    module : CRATEProbabilities
+        On the CPU, in evaluation mode.
+    """
+    inputs, networks = _parts(estimator)
+    return CRATEProbabilities(inputs, networks, estimator.temperature_).eval()
+
+
+def values_module(estimator):
+    """Build what predicts numbers.
+
+    Parameters
+    ----------
+    estimator : CRATERegressor
+        Fitted estimator.
+
+    Returns
+    -------
+    module : CRATEValues
+        On the CPU, in evaluation mode.
+    """
+    inputs, networks = _parts(estimator)
+    return CRATEValues(
+        inputs,
+        networks,
+        mean=to_tensor(estimator.target_mean_, dtype=torch.float64),
+        scale=to_tensor(estimator.target_scale_, dtype=torch.float64),
+        is_flat=estimator._is_flat,
+    ).eval()
+
+
+def _parts(estimator):
+    check_is_fitted(estimator)
+    config = CRATEConfig(**estimator._architecture)
+    networks = [
+        _network(config, network_weights(vars(estimator), number))
+        for number in range(estimator.n_networks_)
+    ]
+    is_nominal = np.asarray(estimator.is_categorical_, dtype=bool)
+    categories = estimator.categories_
+    inputs = CRATEInputs(
+        to_tensor(estimator.centre_, dtype=torch.float64),
+        to_tensor(estimator.scale_, dtype=torch.float64),
+        numeric=np.flatnonzero(~is_nominal).tolist(),
+        nominal=np.flatnonzero(is_nominal).tolist(),
+        n_labels=[len(labels) for labels in categories],
+        has_missing=[_has_missing(labels) for labels in categories],
+        soften=config.tokens != "patch",
+    )
+    return inputs, networks
+
+
+def _network(config, weights):
+    is_double = weights["head.weight"].dtype == np.float64
+    module = CRATE(config).to(torch.float64 if is_double else torch.float32)
+    return load_arrays(module, weights)
+
+
+def _has_missing(labels):
+    """Tell whether missing labels are a category, which then is the last."""
+    return len(labels) > 0 and labels[-1] != labels[-1]
