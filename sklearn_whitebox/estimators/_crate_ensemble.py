@@ -169,8 +169,8 @@ def train_ensemble(setup, rows, given, masks, seeds, warm, *, n_jobs, max_time, 
     n_rounds = -(-len(seeds) // min(effective_n_jobs(n_jobs), len(seeds)))
     share = None if max_time is None else max_time / n_rounds
     runs = [
-        Run(seed=seed, held_out=mask, warm=weights, max_time=share)
-        for seed, mask, weights in zip(seeds, masks, warm, strict=True)
+        Run(seed=seed, held_out=mask, warm=weights, max_time=share, name=f"first-{k}")
+        for k, (seed, mask, weights) in enumerate(zip(seeds, masks, warm, strict=True))
     ]
     slots = _train_all(setup, rows, given, runs, n_jobs, halt)
     done = [k for k, trained in enumerate(slots) if trained is not None]
@@ -204,8 +204,10 @@ def _refit(setup, rows, runs, first, n_jobs, halt, left):
             return None
         runs = [replace(run, max_time=share) for run in runs]
     again = [
-        replace(run, held_out=None, n_epochs=trained.result.best_iter)
-        for run, trained in zip(runs, first, strict=True)
+        replace(
+            run, held_out=None, n_epochs=trained.result.best_iter, name=f"again-{k}"
+        )
+        for k, (run, trained) in enumerate(zip(runs, first, strict=True))
     ]
     refitted = _train_all(setup, rows, None, again, n_jobs, halt, keep=False)
     whole = all(

@@ -42,7 +42,7 @@ from sklearn_whitebox.estimators._crate_task import Rows, Setup
 from sklearn_whitebox.modules._crate import CRATE
 
 
-def fit_crate(estimator, X, y, sample_weight, X_val, y_val):
+def fit_crate(estimator, X, y, sample_weight, X_val, y_val, *, join=None):
     """Train all networks of an estimator, and store what was learnt.
 
     Parameters
@@ -51,6 +51,9 @@ def fit_crate(estimator, X, y, sample_weight, X_val, y_val):
         Gets its fitted attributes.
     X, y, sample_weight, X_val, y_val : array-like
         As in ``fit``.
+    join : callable, default=None
+        Called as ``join(setup, arrays, seed)`` with the arrays that are trained on, to
+        give the setup and the seed with which several processes train together.
     """
     start = time.monotonic()
     before = dict(vars(estimator))
@@ -61,6 +64,8 @@ def fit_crate(estimator, X, y, sample_weight, X_val, y_val):
     plan = _plan_to_stop(estimator, setup.plan, len(rows.y), given)
     setup = replace(setup, plan=plan)
     seed = draw_seed(estimator.random_state)
+    if join is not None:
+        setup, seed = join(setup, _arrays(inputs, rows, given, known), seed)
     n_networks = plan.n_ensemble
     masks = [None] * n_networks
     if given is None:
@@ -73,9 +78,9 @@ def fit_crate(estimator, X, y, sample_weight, X_val, y_val):
             is_classifier=setup.is_classifier,
         )
     n_runs = n_networks * (1 + plan.refit)
-    progress = Progress(
-        estimator, plan.max_iter * n_runs, X, y, verbose=estimator.verbose
-    )
+    speaks = setup.team.rank == 0
+    verbose = estimator.verbose if speaks else 0
+    progress = Progress(estimator, plan.max_iter * n_runs, X, y, verbose=verbose)
     left = estimator.max_time
     if left is not None:
         left = max(float(left) - (time.monotonic() - start), 1e-3)
@@ -89,16 +94,29 @@ def fit_crate(estimator, X, y, sample_weight, X_val, y_val):
                 masks,
                 member_seeds(seed, n_networks),
                 _warm_weights(known, n_networks),
-                n_jobs=estimator.n_jobs,
+                # Processes must meet in one order.
+                n_jobs=estimator.n_jobs if setup.team.size == 1 else 1,
                 max_time=left,
                 halt=Halt(progress),
             )
         except FloatingPointError as error:
             raise ValueError(str(error)) from error
     progress.close()
-    _warn_of_training(estimator, ensemble, plan)
+    if speaks:
+        _warn_of_training(estimator, ensemble, plan)
     store(estimator, setup, targets, ensemble)
-    warn_of_network(estimator, rows)
+    if speaks:
+        warn_of_network(estimator, rows)
+
+
+def _arrays(inputs, rows, given, known):
+    """Name all arrays that decide what is learnt."""
+    arrays = {"X": inputs, "y": rows.y, "sample_weight": rows.weight}
+    if given is not None:
+        arrays |= {"X_val": given.X, "y_val": given.y}
+    if known is not None:
+        arrays |= {f"weights_/{name}": w for name, w in known["weights_"].items()}
+    return arrays
 
 
 def read_training(estimator, X, y, sample_weight, known, *, is_batch=False):

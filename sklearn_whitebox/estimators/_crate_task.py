@@ -11,6 +11,8 @@ from sklearn_whitebox.estimators._crate_config import Plan
 from sklearn_whitebox.estimators._crate_cost import rows_at_once
 from sklearn_whitebox.modules._augment import AUGMENTATIONS, augment_images
 from sklearn_whitebox.modules._crate_config import CRATEConfig
+from sklearn_whitebox.modules._shared_draws import SharedGenerator
+from sklearn_whitebox.solvers._team import ALONE, Team
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,10 @@ class Setup:
         Whether an interrupt keeps the best weights.
     serial : bool
         Whether each network trains on one thread, whatever its size.
+    team : Team, default=ALONE
+        Processes that train together.
+    journal : object or None, default=None
+        Keeps where training stands, see :func:`train_network`; None keeps nothing.
     """
 
     config: CRATEConfig
@@ -76,6 +82,8 @@ class Setup:
     augment: str | None
     keep_on_interrupt: bool
     serial: bool
+    team: Team = ALONE
+    journal: object = None
 
 
 class Task:
@@ -95,10 +103,15 @@ class Task:
 
     def __init__(self, setup, module, rows, noise):
         self._setup, self._module, self._noise = setup, module, noise
+        self._forward = setup.team.wrap(module)
         self._X, self._y, self._weight = self._load(rows)
 
     def loss(self, batch):
         """Give the weighted training loss, the mean of that of all members."""
+        part, scale = self._setup.team.share(len(batch))
+        if isinstance(self._noise, SharedGenerator):
+            self._noise.n_rows, self._noise.part = len(batch), part
+        batch = batch[part]
         X = self._X[batch]
         if self._setup.augment is not None and self._noise is not None:
             shape = self._setup.config.image_shape
@@ -107,9 +120,10 @@ class Task:
                 self._noise,
                 **AUGMENTATIONS[self._setup.augment],
             ).flatten(1)
-        outputs = self._module(X, self._noise)
+        outputs = self._forward(X, self._noise)
         losses = self._losses(outputs, self._y[batch], smooth=True)
-        return (self._weight[batch] * losses).mean()
+        loss = (self._weight[batch] * losses).mean()
+        return loss if scale == 1.0 else scale * loss
 
     def watch(self, held_out, given):
         """Gather the rows to watch.
@@ -135,7 +149,12 @@ class Task:
         if not parts:
             return None
         joined = (torch.cat(part) for part in zip(*parts, strict=True))
-        return Watch(self._module, *joined, is_classifier=self._setup.is_classifier)
+        return Watch(
+            self._module,
+            *joined,
+            is_classifier=self._setup.is_classifier,
+            team=self._setup.team,
+        )
 
     def _losses(self, outputs, y, *, smooth):
         members = outputs if outputs.ndim == 3 else outputs[:, None]
@@ -172,16 +191,20 @@ class Watch:
         Rows, on the device of the network.
     is_classifier : bool
         Whether the loss is the log-loss; else the mean squared error.
+    team : Team, default=ALONE
+        Processes that share the rows.
     """
 
-    def __init__(self, module, X, y, weight, *, is_classifier):
+    def __init__(self, module, X, y, weight, *, is_classifier, team=ALONE):
         self._module, self._X, self._y, self._weight = module, X, y, weight
-        self._is_classifier = is_classifier
+        self._is_classifier, self._team = is_classifier, team
 
     def outputs(self):
         """Give the outputs of the network, in parts of bounded size."""
-        parts = self._X.split(rows_at_once(self._module))
-        return torch.cat([self._module(part) for part in parts])
+        own, _ = self._team.share(len(self._X))
+        parts = self._X[own].split(rows_at_once(self._module))
+        outputs = torch.cat([self._module(part) for part in parts])
+        return self._team.gather(outputs, len(self._X))
 
     def loss(self):
         """Give the weighted loss of the members' mean, without smoothing."""

@@ -41,6 +41,8 @@ class Run:
         Train so many passes; None trains `max_iter` of them at most.
     max_time : float or None
         Most seconds.
+    name : str
+        What a journal calls it.
     """
 
     seed: int
@@ -48,6 +50,7 @@ class Run:
     warm: dict | None = None
     n_epochs: int | None = None
     max_time: float | None = None
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -91,13 +94,29 @@ def train_network(setup, rows, watched, run, callback):
     -------
     trained : Trained
         Best weights, history, and outputs for the rows watched.
+
+    Notes
+    -----
+    A journal has four methods: ``finished(name)`` gives what a run of that name left,
+    ``unfinished(name)`` where it stood (a `TrainState` and the states of generators),
+    or None; ``keep(name, state, generators)`` and ``finish(name, trained)`` note them.
     """
+    journal = setup.journal
+    trained = None if journal is None else journal.finished(run.name)
+    if trained is None:
+        trained = _train(setup, rows, watched, run, callback)
+        if journal is not None:
+            journal.finish(run.name, trained)
+    return trained
+
+
+def _train(setup, rows, watched, run, callback):
     plan, n_samples = setup.plan, len(rows.y)
     held_out = np.zeros(n_samples, bool) if run.held_out is None else run.held_out
     kept = torch.from_numpy(np.flatnonzero(~held_out))
     n_rows = len(kept)
     _check_size(CRATE(setup.config, device="meta"), min(plan.batch_size, n_rows))
-    generator = torch.Generator().manual_seed(run.seed)
+    generator = setup.team.generator().manual_seed(run.seed)
     module = CRATE(setup.config, generator=generator)
     n_batches = math.ceil(n_rows / plan.batch_size)
     work = 3 * min(plan.batch_size, n_rows) * count_multiply_adds(module)
@@ -114,6 +133,7 @@ def train_network(setup, rows, watched, run, callback):
     noise = None if exact else noise_generator(generator, device)
     task = Task(setup, module, rows, noise)
     watch = task.watch(held_out, watched)
+    memory = _Memory(setup.journal, run.name, [generator, noise])
 
     def batches(epoch):
         for _ in range(n_repeats):
@@ -123,7 +143,7 @@ def train_network(setup, rows, watched, run, callback):
             yield from order.to(device).tensor_split(n_batches)
 
     if exact and watch is None:
-        callback = _StopOnPlateau(callback, setup.patience)
+        callback = _StopOnPlateau(callback, setup.patience, memory.loss_curve)
     with torch_threads(0 if setup.serial else work):
         result = train(
             module,
@@ -133,6 +153,9 @@ def train_network(setup, rows, watched, run, callback):
             decayed=CRATE.is_decayed,
             validate=None if watch is None else watch.loss,
             callback=callback,
+            team=setup.team,
+            start=memory.start,
+            keep=memory.keep,
         )
         if watch is None:
             return Trained(result)
@@ -259,22 +282,45 @@ def noise_generator(generator, device):
     if device.type == "cpu":
         return generator
     seed = int(torch.randint(2**62, (), generator=generator))
-    return torch.Generator(device=device).manual_seed(seed)
+    return type(generator)(device=device).manual_seed(seed)
 
 
 class _StopOnPlateau:
     """Stop when the training loss, which has no noise here, no longer falls."""
 
-    def __init__(self, callback, patience):
+    def __init__(self, callback, patience, past):
         self._callback, self._patience = callback, patience
         self._best, self._waited = math.inf, 0
+        for loss in past:
+            self._note(loss)
 
     def __call__(self, epoch, loss):
+        self._note(loss)
+        return self._callback(epoch, loss) or self._waited >= self._patience
+
+    def _note(self, loss):
         if loss < self._best - _TOLERANCE:
             self._best, self._waited = loss, 0
         else:
             self._waited += 1
-        return self._callback(epoch, loss) or self._waited >= self._patience
+
+
+class _Memory:
+    """What a journal knows of a run, and how to tell it more."""
+
+    def __init__(self, journal, name, generators):
+        self._journal, self._name = journal, name
+        self._generators = [g for g in generators if g is not None]
+        found = None if journal is None else journal.unfinished(name)
+        self.start, states = (None, []) if found is None else found
+        for generator, state in zip(self._generators, states, strict=bool(states)):
+            generator.set_state(state)
+        self.loss_curve = [] if self.start is None else self.start.loss_curve
+        self.keep = None if journal is None else self._keep
+
+    def _keep(self, state):
+        states = [generator.get_state() for generator in self._generators]
+        self._journal.keep(self._name, state, states)
 
 
 def _check_size(frame, n_rows):

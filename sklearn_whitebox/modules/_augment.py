@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sklearn_whitebox.modules._shared_draws import own_part, whole_shape
+
 # Small enough to leave the class of a digit, a face or a garment alone.
 AUGMENTATIONS: dict[str, dict[str, Any]] = {
     "shift": {"max_shift": 0.07},
@@ -154,6 +156,9 @@ def _uniform(
 ) -> Tensor:
     """Draw from -1 to 1, in the dtype and on the device of a tensor."""
     draws = torch.rand(
-        shape, generator=generator, dtype=torch.float32, device=generator.device
+        whole_shape(shape, generator),
+        generator=generator,
+        dtype=torch.float32,
+        device=generator.device,
     )
-    return (2 * draws - 1).to(like)
+    return (2 * own_part(draws, generator) - 1).to(like)

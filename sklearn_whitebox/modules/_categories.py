@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from sklearn_whitebox.modules._crate_config import Device, uniform_
+from sklearn_whitebox.modules._shared_draws import own_part, whole_shape
 
 
 class CategoryEmbedding(nn.Module):
@@ -75,12 +76,14 @@ class CategoryEmbedding(nn.Module):
         if generator is not None:
             # Drawn where the generator lives: one seed, one choice on all devices.
             draws = torch.rand(
-                rows.shape,
+                whole_shape(rows.shape, generator),
                 generator=generator,
                 dtype=torch.float32,
                 device=generator.device,
             )
-            is_hidden = (draws < self.unknown_share).to(rows.device)
+            is_hidden = (own_part(draws, generator) < self.unknown_share).to(
+                rows.device
+            )
             rows = torch.where(is_hidden, cardinality - 1, rows)
         start = list(accumulate(self.categories, initial=0))[:-1]
         rows = rows + torch.tensor(start, device=rows.device)

@@ -7,6 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from sklearn_whitebox.modules._shared_draws import own_part, whole_shape
+
 Device = torch.device | str | None
 
 
@@ -148,13 +150,15 @@ def _drop_mask(
     """Draw what to multiply with to drop a share of the values; None drops nothing."""
     if rate == 0 or generator is None:
         return None
-    n_draws = math.prod(shape)
+    whole = whole_shape(shape, generator)
+    n_draws = math.prod(whole)
     # Drawn where the generator lives, so that one seed gives one mask on all devices.
     # A draw of 64 bits decides on eight values, each to 1/256 of the rate asked for.
     words = torch.empty(-(-n_draws // 8), dtype=torch.int64, device=generator.device)
     words.random_(-(2**63), None, generator=generator)
     level = min(max(round(rate * 256), 1), 255)
-    kept = words.view(torch.uint8)[:n_draws].view(shape) >= level
+    draws = words.view(torch.uint8)[:n_draws].view(whole)
+    kept = own_part(draws, generator) >= level
     return kept.to(like).mul_(256 / (256 - level))
 
 

@@ -3,7 +3,7 @@ import time
 import numpy as np
 import pytest
 import torch
-from numpy.testing import assert_allclose, assert_array_equal
+from numpy.testing import assert_allclose
 from torch import nn
 
 from sklearn_whitebox.solvers._train import TrainSettings, train
@@ -202,40 +202,6 @@ def test_the_state_of_the_optimiser_goes_on_where_it_ended(task):
     second = train(module, loss, _batches, half, moments=first.moments)
     for name, weight in whole.weights.items():
         assert_allclose(second.weights[name], weight, rtol=1e-5, atol=1e-7)
-
-
-def test_a_schedule_may_be_that_of_a_longer_run(task):
-    module, loss = task
-    start = {n: w.clone() for n, w in module.state_dict().items()}
-    long = train(module, loss, _batches, _settings(), callback=lambda e, _: e == 1)
-    module.load_state_dict(start)
-    short = _settings(max_epochs=2, schedule_epochs=5)
-    found = train(module, loss, _batches, short).weights
-    assert_array_equal(found["body.weight"], long.weights["body.weight"])
-
-
-def test_averaged_weights_are_validated_and_kept(task):
-    module, loss = task
-    trail, seen = [], []
-
-    def validate():
-        seen.append(module.body.weight.detach().clone())
-        return -len(seen)
-
-    def remember(rows):
-        trail.append(module.body.weight.detach().clone())
-        return loss(rows)
-
-    result = train(
-        module, remember, _batches, _settings(average=0.9), validate=validate
-    )
-    trail.append(module.body.weight.detach().clone())
-    average = trail[1]
-    for step, weight in enumerate(trail[2:], start=2):
-        decay = min(0.9, (1 + step) / (10 + step))
-        average = average.lerp(weight, 1 - decay)
-    assert_allclose(seen[-1], average, rtol=1e-4, atol=1e-6)
-    assert torch.equal(result.weights["body.weight"], seen[-1])
 
 
 @pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
