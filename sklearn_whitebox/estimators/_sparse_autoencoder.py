@@ -58,7 +58,7 @@ class SparseAutoencoder(
     well. Unlike :class:`SparseDictionaryLearner` it codes at the price of one matrix
     product, and learns from streams of any length; its codes are less exact.
 
-    Read more in the :ref:`User Guide <learned_encoders>`.
+    Read more in the :ref:`User Guide <sparse_autoencoder>`.
 
     Parameters
     ----------
