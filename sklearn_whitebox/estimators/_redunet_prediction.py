@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from sklearn_whitebox._array import inference_device, restore, validate_array
 from sklearn_whitebox._threads import serial_blas, torch_threads
+from sklearn_whitebox.estimators._export_redunet import redunet_module
 from sklearn_whitebox.estimators._redunet_fitting import (
     BLOCK,
     class_scores,
@@ -129,6 +130,25 @@ class ReduNetPrediction(
             Columns in the order of `classes_`; rows sum to one.
         """
         return restore(np.exp(log_softmax(self._scores(X), axis=1)), like=X)
+
+    def build_module(self):
+        """Build the fitted model as a module of plain torch.
+
+        Changing it does not change the estimator. What it takes, how to train it
+        further and how to write it as ONNX is told in the :ref:`User Guide <export>`.
+
+        Returns
+        -------
+        module : torch.nn.Module
+            On the CPU, in evaluation mode. Its ``forward(X)`` gives what
+            :meth:`predict_proba` gives for a tensor of the same rows.
+
+        Raises
+        ------
+        ValueError
+            If `lift` is a transformer, which is no part of the network.
+        """
+        return redunet_module(self)
 
     def layer_statistics(self, X, y=None):
         """Measure what each layer does to samples.
