@@ -1,14 +1,18 @@
-"""Show what the class token of a white-box transformer reads."""
+"""Show which tokens the heads of a white-box transformer read."""
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
 
 from sklearn_whitebox._optional import require
 from sklearn_whitebox.display._axes import check_axes
+from sklearn_whitebox.display._classes import as_array, check_has
 
 _KINDS = {"attention": "attention_maps", "subspace": "subspace_maps"}
 # Pixels between the pictures of a mosaic.
 _GAP = 1
+_ALTERNATIVES = (
+    "CRATEClassifier and CRATERegressor do. Maps from elsewhere go to "
+    "AttentionMapDisplay.from_predictions(maps)."
+)
 
 
 class AttentionMapDisplay:
@@ -75,11 +79,16 @@ class AttentionMapDisplay:
             Fitted, with methods ``attention_maps`` and ``subspace_maps``.
         X : array-like of shape (n_samples, n_features)
             Rows; for images a few.
-        layer : int, default=-1
-            Number of the layer; negative numbers count from the last.
+        layer : int or "rollout", default=-1
+            Number of the layer; negative numbers count from the last. ``"rollout"``
+            multiplies the attention of all layers, as one head; see the method
+            ``attention_maps`` of the estimator. Only for ``kind="attention"``.
         kind : {"attention", "subspace"}, default="attention"
-            Whether to show what the class token reads, or the share of each token that
-            lies in the subspace of each head.
+            Whether to show what is read from each token, by the class token or, where
+            the network averages over the tokens instead, by a token on average; or the
+            share of each token that lies in the subspace of each head. For
+            ``attention="tssa"`` what is read is the membership of each token in the
+            subspace of the head.
         token_names : sequence of str, default=None
             Names of the tokens of a table; None takes the names of the features where
             each has a token, and numbers otherwise.
@@ -95,25 +104,84 @@ class AttentionMapDisplay:
 
         Raises
         ------
+        TypeError
+            If the estimator has no attention.
         ValueError
             If `kind` is unknown, or there is no such layer.
         """
-        check_is_fitted(estimator)
         if kind not in _KINDS:
             known = ", ".join(map(repr, _KINDS))
             raise ValueError(f"kind={kind!r} should be one of {known}.")
+        if layer == "rollout" and kind != "attention":
+            raise ValueError(
+                f"layer='rollout' is for kind='attention', not {kind!r}; give the "
+                "number of a layer."
+            )
+        check_has(estimator, [_KINDS[kind]], "AttentionMapDisplay", _ALTERNATIVES)
         maps = getattr(estimator, _KINDS[kind])(X, layer=layer)
         images = None
         shape = getattr(estimator, "image_shape", None)
         if shape is not None:
-            images = np.asarray(X, dtype=np.float64).reshape(len(maps), *shape)
+            images = as_array(X).astype(np.float64).reshape(len(maps), *shape)
         elif token_names is None:
             names = getattr(estimator, "feature_names_in_", None)
             is_named = names is not None and len(names) == maps.shape[-1]
             token_names = names if is_named and estimator.tokens == "feature" else None
-        place = "last layer" if layer == -1 else f"layer {layer}"
+        places = {-1: "last layer", "rollout": "all layers rolled out"}
+        return cls.from_predictions(
+            maps,
+            images=images,
+            token_names=token_names,
+            title=f"{kind}, {places.get(layer, f'layer {layer}')}",
+            ax=ax,
+            **plot_settings,
+        )
+
+    @classmethod
+    def from_predictions(
+        cls,
+        maps,
+        *,
+        images=None,
+        token_names=None,
+        title=None,
+        ax=None,
+        **plot_settings,
+    ):
+        """Draw maps that were read before.
+
+        Parameters
+        ----------
+        maps : array-like of shape (n_samples, n_heads, n_tokens) or \
+                (n_samples, n_heads, n_rows, n_columns)
+            Non-negative weights.
+        images : array-like of shape (n_samples, height, width) or \
+                (n_samples, height, width, n_channels), default=None
+            The images that the maps belong to.
+        token_names : sequence of str, default=None
+            Names of the tokens of a table; None numbers them from 0.
+        title : str, default=None
+            What the maps are.
+        ax : Axes, default=None
+            Where to draw; None makes a figure.
+        **plot_settings : kwargs
+            Passed to :meth:`plot`.
+
+        Returns
+        -------
+        display : AttentionMapDisplay
+            The display, drawn.
+
+        Raises
+        ------
+        ValueError
+            If the maps are of another shape, or names and images do not fit them.
+        """
         display = cls(
-            maps, images=images, token_names=token_names, title=f"{kind}, {place}"
+            as_array(maps),
+            images=None if images is None else as_array(images),
+            token_names=token_names,
+            title=title,
         )
         return display.plot(ax, **plot_settings)
 

@@ -1,14 +1,18 @@
 """Show what the features contribute to predictions, and whether that can be trusted."""
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
 
-from sklearn_whitebox._optional import require
+from sklearn_whitebox.display._axes import check_panels
+from sklearn_whitebox.display._classes import as_array, check_has
 
 # Points of a feature that are drawn; more would only hide one another.
 _MOST_POINTS = 400
 # Bins in which the points of a feature are spread sideways.
 _BINS = 40
+_ALTERNATIVES = (
+    "CRATEClassifier and CRATERegressor do. Attributions from elsewhere go to "
+    "FeatureAttributionDisplay.from_predictions(attributions)."
+)
 
 
 class FeatureAttributionDisplay:
@@ -38,6 +42,8 @@ class FeatureAttributionDisplay:
 
     Attributes
     ----------
+    ax_ : Axes
+        Axes of the attributions in the last plot.
     axes_ : ndarray of Axes
         Axes of the last plot: one, or two with `importances`.
     figure_ : Figure
@@ -120,8 +126,14 @@ class FeatureAttributionDisplay:
         -------
         display : FeatureAttributionDisplay
             The display, drawn.
+
+        Raises
+        ------
+        TypeError
+            If the estimator does not attribute its predictions.
         """
-        check_is_fitted(estimator)
+        wanted = ["feature_attributions"]
+        check_has(estimator, wanted, "FeatureAttributionDisplay", _ALTERNATIVES)
         settings = {"target": target, "baseline": baseline, "n_steps": n_steps}
         found = {}
         if y is not None:
@@ -144,6 +156,69 @@ class FeatureAttributionDisplay:
         )
         return display.plot(ax, **plot_settings)
 
+    @classmethod
+    def from_predictions(
+        cls,
+        attributions,
+        *,
+        values=None,
+        feature_names=None,
+        importances=None,
+        rank_correlation=None,
+        quantity="prediction",
+        ax=None,
+        **plot_settings,
+    ):
+        """Draw attributions of predictions that were found before, by any method.
+
+        Parameters
+        ----------
+        attributions : array-like of shape (n_samples, n_features)
+            Signed contributions to the prediction of each sample.
+        values : array-like of shape (n_samples, n_features), default=None
+            Values of the features, for the colours; what is no number is grey.
+        feature_names : sequence of str, default=None
+            Names of the features; None takes the columns of `values`, if it has any,
+            and otherwise numbers them from 0.
+        importances : array-like of shape (n_features, n_repeats), default=None
+            Growth of the loss when a feature is shuffled, in each repetition.
+        rank_correlation : float, default=None
+            Rank correlation of the mean absolute attributions with the importances.
+        quantity : str, default="prediction"
+            What the attributions are contributions to.
+        ax : Axes or sequence of two Axes, default=None
+            Where to draw; None makes a figure.
+        **plot_settings : kwargs
+            Passed to :meth:`plot`.
+
+        Returns
+        -------
+        display : FeatureAttributionDisplay
+            The display, drawn.
+
+        Raises
+        ------
+        ValueError
+            If the arrays do not fit one another.
+        """
+        if feature_names is None and hasattr(values, "columns"):
+            feature_names = [str(name) for name in values.columns]
+        attributions = as_array(attributions)
+        if values is not None and np.shape(values) != attributions.shape:
+            raise ValueError(
+                f"values of shape {np.shape(values)} should have the shape "
+                f"{attributions.shape} of attributions."
+            )
+        display = cls(
+            attributions,
+            values=None if values is None else _numbers(values),
+            feature_names=feature_names,
+            importances=None if importances is None else as_array(importances),
+            rank_correlation=rank_correlation,
+            quantity=quantity,
+        )
+        return display.plot(ax, **plot_settings)
+
     def plot(self, ax=None, *, kind="swarm", max_features=15, cmap="coolwarm"):
         """Draw the attributions, and the importances if there are any.
 
@@ -161,7 +236,7 @@ class FeatureAttributionDisplay:
         Returns
         -------
         display : FeatureAttributionDisplay
-            Itself, with ``axes_``, ``figure_`` and ``order_``.
+            Itself, with ``ax_``, ``axes_``, ``figure_`` and ``order_``.
 
         Raises
         ------
@@ -179,9 +254,15 @@ class FeatureAttributionDisplay:
         names = self._names(attributions.shape[1])
         sizes = np.abs(attributions).mean(0)
         self.order_ = np.argsort(-sizes, kind="stable")[:max_features]
-        self.axes_, self.figure_ = _axes(
-            ax, 1 if self.importances is None else 2, len(self.order_)
+        n_panels = 1 if self.importances is None else 2
+        self.axes_, self.figure_ = check_panels(
+            ax,
+            n_panels,
+            "FeatureAttributionDisplay",
+            size=((5.5 + 3 * (n_panels - 1)) / n_panels, 1.2 + 0.3 * len(self.order_)),
+            width_ratios=None if ax is not None else [5, 3][:n_panels],
         )
+        self.ax_ = self.axes_[0]
         places = np.arange(len(self.order_))
         if kind == "bar":
             self.axes_[0].barh(places, sizes[self.order_], color="C0")
@@ -289,26 +370,3 @@ def _spread(values):
         half = 0.4 * counts[number] / counts.max()
         offsets[members] = np.linspace(-half, half, len(members))
     return offsets
-
-
-def _axes(ax, n_panels, n_bars):
-    if ax is None:
-        pyplot = require(
-            "matplotlib.pyplot", extra="plot", purpose="FeatureAttributionDisplay"
-        )
-        figure, axes = pyplot.subplots(
-            1,
-            n_panels,
-            figsize=(5.5 + 3 * (n_panels - 1), 1.2 + 0.3 * n_bars),
-            layout="constrained",
-            squeeze=False,
-            width_ratios=[5, 3][:n_panels],
-        )
-        return axes[0], figure
-    axes = np.array([ax] if not np.iterable(ax) else list(np.ravel(ax)), dtype=object)
-    if len(axes) != n_panels:
-        raise ValueError(
-            f"ax has {len(axes)} axes, but there are {n_panels} panels; give one for "
-            "each."
-        )
-    return axes, axes[0].figure

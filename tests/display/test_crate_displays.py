@@ -253,7 +253,7 @@ def test_a_kind_of_map_must_be_known():
 def test_statistics_come_from_an_estimator():
     model, X, _ = fitted("dense")
     display = LayerStatisticsDisplay.from_estimator(model, X, max_samples=10)
-    assert len(display.axes_) == 3
+    assert len(display.axes_) == 4
     display.figure_.canvas.draw()
 
 
