@@ -33,7 +33,7 @@ class CodingLengthClassifier(ClassifierMixin, WhiteboxEstimator):
     directions in which a class varies by less than the distortion do not count. Classes
     may have fewer samples than features.
 
-    Read more in the :ref:`User Guide <coding_length_clustering>`.
+    Read more in the :ref:`User Guide <coding_length_classification>`.
 
     Parameters
     ----------
