@@ -20,6 +20,7 @@ ALLOWED = {
     "datasets": ["functional", "solvers"],
     "estimators": ["functional", "solvers", "modules", "metrics"],
     "display": ORDER,
+    "persistence": ["estimators"],
     "comparison": [*ORDER, "display"],
 }
 
