@@ -20,12 +20,12 @@ else
 install_torch = $(torch_from_index)
 endif
 
-.PHONY: demo test test-slow test-min lint types dist check-no-extras doc benchmark clean help
+.PHONY: demo test test-slow test-min lint types dist check-no-extras doc docs docs-check benchmark clean help
 
 help:
 	@echo "make demo   compare the estimators with their baselines on the digits data"
 	@echo "make test   run the test suite"
-	@echo "also: lint types dist check-no-extras test-slow test-min doc benchmark clean"
+	@echo "also: lint types dist check-no-extras test-slow test-min docs docs-check benchmark clean"
 
 demo: $(READY)
 	$(VENV)/bin/python -m sklearn_whitebox compare --n-jobs 2 --output results
@@ -61,8 +61,20 @@ check-no-extras: dist
 	$(BARE_VENV)/bin/python -m pip install -q --force-reinstall --no-deps dist/*.whl
 	cd tests && ../$(BARE_VENV)/bin/python check_no_extras.py
 
-doc: $(READY)
-	$(VENV)/bin/python -m sphinx -W --keep-going -b html doc doc/_build/html
+# Warnings are errors, references that lead nowhere included. One thread and sleeping
+# waiters keep the examples quick on a busy machine.
+SPHINX = OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE MPLBACKEND=Agg \
+  $(VENV)/bin/python -m sphinx -W -n --keep-going -b html
+docs: $(READY)
+	$(SPHINX) doc doc/_build/html
+	$(VENV)/bin/python doc/check_site.py doc/_build/html
+
+# The same without running the examples.
+docs-check: $(READY)
+	$(SPHINX) -D plot_gallery=0 -d doc/_build/check-doctrees doc doc/_build/check
+	$(VENV)/bin/python doc/check_site.py doc/_build/check
+
+doc: docs
 
 benchmark: $(READY)
 	$(VENV)/bin/python benchmarks/run_all.py

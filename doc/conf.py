@@ -19,17 +19,27 @@ extensions = [
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
-myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath"]
+myst_enable_extensions = [
+    "amsmath",
+    "attrs_block",
+    "colon_fence",
+    "deflist",
+    "dollarmath",
+]
+myst_heading_anchors = 3
 source_suffix = {".rst": "restructuredtext", ".md": "markdown"}
 exclude_patterns = ["_build", "_templates", "README.md"]
 templates_path = ["_templates"]
 
 autosummary_generate = True
+autodoc_typehints = "none"
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
 numpydoc_xref_param_type = False
 
-# Other projects' indices need the network: DOC_INTERSPHINX=1 turns the links on.
+# References into this package must resolve; those into others need the network.
+nitpick_ignore_regex = [("py:.*", r"(?!sklearn_whitebox).*")]
+# DOC_INTERSPHINX=1 links names of other projects to their pages.
 intersphinx_mapping = (
     {
         "numpy": ("https://numpy.org/doc/stable", None),
@@ -44,21 +54,79 @@ sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
     "filename_pattern": "/plot_",
+    "ignore_pattern": r"/_|__init__\.py",
+    "subsection_order": [
+        f"../examples/{group}"
+        for group in (
+            "start",
+            "clustering",
+            "dictionary",
+            "embedding",
+            "crate",
+            "images",
+        )
+    ]
+    + ["*"],
+    "within_subsection_order": "ExampleTitleSortKey",
+    "doc_module": ("sklearn_whitebox",),
+    "backreferences_dir": "generated/backreferences",
+    "prefer_full_module": {r"sklearn_whitebox\."},
+    "inspect_global_variables": False,
+    "thumbnail_size": (400, 280),
+    "write_computation_times": False,
     "show_memory": False,
     "download_all_examples": False,
+    "remove_config_comments": True,
     "reset_modules": ("matplotlib",),
 }
 
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+copybutton_exclude = ".linenos, .gp, .go"
+
 html_theme = "pydata_sphinx_theme"
 html_title = "sklearn_whitebox"
-html_theme_options = {"show_toc_level": 2, "navigation_with_keys": False}
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_favicon = "_static/logo_light.svg"
+html_theme_options = {
+    "logo": {
+        "text": "sklearn_whitebox",
+        "alt_text": "sklearn_whitebox, to the start page",
+        "image_light": "_static/logo_light.svg",
+        "image_dark": "_static/logo_dark.svg",
+    },
+    "header_links_before_dropdown": 6,
+    "navbar_align": "left",
+    "navbar_end": ["theme-switcher"],
+    "secondary_sidebar_items": ["page-toc"],
+    "show_toc_level": 2,
+    "navigation_with_keys": False,
+    "footer_start": ["copyright"],
+    "footer_end": [],
+}
+# Pages that stand alone have no section to show beside them.
+html_sidebars = {
+    name: []
+    for name in (
+        "index",
+        "installation",
+        "tutorial",
+        "choosing",
+        "reproducibility",
+        "devices",
+        "scaling",
+        "glossary",
+        "whats_new",
+    )
+}
 html_show_sourcelink = False
 
 
 def skip_inherited(app, what, name, item, skip, options):
-    """Leave out what scikit-learn's base classes document themselves."""
+    """Leave out what the base classes of other packages document themselves."""
     module = getattr(inspect.unwrap(item) if callable(item) else item, "__module__", "")
-    return skip or bool(module and module.startswith("sklearn."))
+    return skip or bool(module and not module.startswith("sklearn_whitebox"))
 
 
 def setup(app):
