@@ -150,14 +150,38 @@ def run_blocks(function, blocks, *, n_jobs=None, in_place=False, batch_size="aut
     results : list
         In the order of the blocks.
     """
-    if in_place:
-        parallel = Parallel(n_jobs=n_jobs, require="sharedmem", batch_size=batch_size)
-    elif _is_dask_task():
-        parallel = Parallel(n_jobs=n_jobs, backend="threading", batch_size=batch_size)
-    else:
-        parallel = Parallel(n_jobs=n_jobs, prefer="threads", batch_size=batch_size)
+    parallel = _make_parallel(n_jobs, in_place, batch_size=batch_size)
     with serial_blas():
         return parallel(delayed(_call_serially)(function, *block) for block in blocks)
+
+
+def iterate_blocks(function, blocks, *, n_jobs=None):
+    """Call a function on each block as :func:`run_blocks` does, result by result.
+
+    Parameters
+    ----------
+    function : callable
+        At the level of a module.
+    blocks : iterable of tuple
+        Arguments of each call; twice as many as there are workers are read ahead.
+    n_jobs : int, default=None
+        As in joblib.
+
+    Returns
+    -------
+    results : generator
+        In the order of the blocks.
+    """
+    parallel = _make_parallel(n_jobs, False, batch_size=1, return_as="generator")
+    return parallel(delayed(_call_serially)(function, *block) for block in blocks)
+
+
+def _make_parallel(n_jobs, in_place, **options):
+    if in_place:
+        return Parallel(n_jobs=n_jobs, require="sharedmem", **options)
+    if _is_dask_task():
+        return Parallel(n_jobs=n_jobs, backend="threading", **options)
+    return Parallel(n_jobs=n_jobs, prefer="threads", **options)
 
 
 def _call_serially(function, *args):

@@ -26,6 +26,7 @@ from sklearn_whitebox.estimators._dictionary_algorithms import (
     make_start,
     resolve_algorithm,
 )
+from sklearn_whitebox.estimators._dictionary_blocks import learn_blocks
 from sklearn_whitebox.estimators._dictionary_codes import (
     device_of,
     encode,
@@ -51,7 +52,7 @@ def _sum_of_squares(X):
 def _learns_online(estimator):
     if estimator.fit_algorithm not in ("auto", "online"):
         raise AttributeError(
-            f"partial_fit needs fit_algorithm='online' or 'auto'; "
+            "partial_fit and fit_blocks need fit_algorithm='online' or 'auto'; "
             f"{estimator.fit_algorithm!r} needs all samples at once."
         )
     return True
@@ -404,6 +405,42 @@ class SparseDictionaryLearner(
         self._set_components(components)
         self.density_ = self._measure_density(X)
         return self
+
+    @available_if(_learns_online)
+    @all_or_nothing()
+    def fit_blocks(self, blocks):
+        """Learn the atoms of samples that do not fit in memory.
+
+        Atoms are first learnt online from some thousand samples, which a hash of their
+        values picks from all blocks. Each pass over the blocks then codes all samples
+        on the same atoms and improves these by the sums of their second moments. How
+        the samples are divided into blocks, `n_jobs` and the backend of joblib change
+        nothing. See :ref:`scaling`.
+
+        Parameters
+        ----------
+        blocks : iterable of blocks, ndarray or dask array
+            Blocks of shape (n_rows, n_features), or functions without arguments that
+            load them; read anew in each pass. An array or memory map is cut by rows.
+
+        Returns
+        -------
+        self : SparseDictionaryLearner
+            The fitted estimator. ``partial_fit`` goes on from here.
+
+        Raises
+        ------
+        TypeError
+            If `blocks` can be read only once.
+        ValueError
+            If a block does not fit the others, or `alpha` makes all codes zero.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If `max_iter` passes were not enough.
+        """
+        return learn_blocks(self, blocks)
 
     def transform(self, X):
         """Code samples.

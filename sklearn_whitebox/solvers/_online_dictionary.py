@@ -299,9 +299,13 @@ def _replace_atoms(
     alpha: float,
     positive_code: bool,
     positive_dict: bool,
+    n_samples: int | None = None,
 ) -> tuple[Array, DictionaryStatistics, int]:
-    """Put badly represented samples in the place of atoms without a use."""
-    n_samples, k = len(X), len(D)
+    """Put badly represented samples in the place of atoms without a use.
+
+    The usage counted is that of `n_samples`, if not of the rows given.
+    """
+    n_samples, k = n_samples or len(X), len(D)
     idle = max(min(2.0, n_samples / (10 * k)), 0.001 * n_samples / k)
     atoms = unit_rows(D)
     # With codes of one sign an atom and its negative are two atoms.

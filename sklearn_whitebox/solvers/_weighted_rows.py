@@ -40,9 +40,7 @@ def merge_equal_rows(X: Array, weights: Array) -> tuple[Indices, Indices, Array]
     [np.float64(1.0), np.float64(2.0)]
     """
     kept = np.flatnonzero(weights > 0)
-    # Negative zeros equal positive ones and must hash like them.
-    bits = np.ascontiguousarray(X[kept] + X.dtype.type(0))
-    hashes = _hash_rows(bits.view(np.uint32 if X.itemsize == 4 else np.uint64))
+    hashes, bits = _hashes(X[kept])
     order = np.argsort(hashes, kind="stable")
     order = _settle_collisions(hashes, bits, order)
     starts = np.ones(len(order), bool)
@@ -54,6 +52,33 @@ def merge_equal_rows(X: Array, weights: Array) -> tuple[Indices, Indices, Array]
     totals = np.zeros(groups[-1] + 1)
     np.add.at(totals, groups, weights[kept[order]])
     return kept[order[starts]].astype(np.int64), inverse, totals
+
+
+def sample_by_hash(X: Array, share: float) -> Indices:
+    """Pick rows by a hash of their values, wherever and beside whatever they are.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        Rows.
+    share : float
+        Of all rows, about how many to pick; equal rows go together.
+
+    Returns
+    -------
+    picked : ndarray of int
+        Those that :func:`merge_equal_rows` would put first, in the order of `X`.
+    """
+    if share >= 1:
+        return np.arange(len(X))
+    hashes, _ = _hashes(X)
+    return np.flatnonzero(hashes < np.uint64(share * 2.0**64))
+
+
+def _hashes(X: Array) -> tuple[NDArray[np.uint64], Array]:
+    # Negative zeros equal positive ones and must hash like them.
+    bits = np.ascontiguousarray(X + X.dtype.type(0))
+    return _hash_rows(bits.view(np.uint32 if X.itemsize == 4 else np.uint64)), bits
 
 
 def _settle_collisions(
