@@ -24,7 +24,7 @@ class PolarTransformer(
     what is invariant to circular shifts of the result, such as
     ``ReduNetClassifier(input_shape=(n_radii, n_angles))``, is invariant to rotation.
 
-    Read more in the :ref:`User Guide <redunet>`.
+    Read more in the :ref:`User Guide <polar_transformer>`.
 
     Parameters
     ----------

@@ -128,7 +128,7 @@ class ReduNetClassifier(ReduNetConstruction, WhiteboxEstimator):
         Mean rate of the classes.
     rate_reduction_ : float
         The first less the second.
-    objective_curve_ : ndarray of shape (n_layers_ + 1,)
+    objective_curve_ : ndarray of shape (``n_layers_ + 1``,)
         Rate reduction of the training samples before and after each layer built.
     loss_curve_ : list of float
         Negative rate reduction, mean over batches, of each pass of `finetune`.
