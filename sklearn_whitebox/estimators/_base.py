@@ -17,7 +17,34 @@ except PackageNotFoundError:  # running from a source tree that is not installed
     _VERSION = "unknown"
 
 _STATE_FORMAT = 1
+# For every older format that is read, what makes the state of the next one of it: a
+# function of the name of the class and the dictionary of attributes.
+_STATE_UPGRADES: dict = {}
 _DOCUMENTATION = "https://sklearn-whitebox.readthedocs.io/en/stable/generated"
+
+
+def _upgrade_state(name, state, saved_format, saved_version):
+    """Lead a pickled state from its format to the present one, or say why not."""
+    if type(saved_format) is not int or saved_format < 1:
+        raise ValueError(
+            f"This {name} has the state format {saved_format!r}, which never was; it "
+            "was not saved by sklearn_whitebox, or it was changed."
+        )
+    if saved_format > _STATE_FORMAT:
+        raise ValueError(
+            f"This {name} was saved by sklearn_whitebox {saved_version} in state "
+            f"format {saved_format}; {_VERSION} reads up to {_STATE_FORMAT}. "
+            "Upgrade sklearn_whitebox."
+        )
+    for older in range(saved_format, _STATE_FORMAT):
+        if older not in _STATE_UPGRADES:
+            raise ValueError(
+                f"This {name} was saved by sklearn_whitebox {saved_version} in state "
+                f"format {saved_format}, which {_VERSION} does not read any more. "
+                "Load and save it with a version between them, or fit it again."
+            )
+        state = _STATE_UPGRADES[older](name, state)
+    return state
 
 
 def all_or_nothing(*, prefer_skip_nested_validation=True):
@@ -101,14 +128,9 @@ class WhiteboxEstimator(CallbackSupportMixin, BaseEstimator):
     def __setstate__(self, state):
         state = dict(state)
         name = type(self).__name__
-        saved_format = state.pop("_whitebox_format", _STATE_FORMAT)
-        saved_version = state.pop("_whitebox_version", _VERSION)
-        if saved_format > _STATE_FORMAT:
-            raise ValueError(
-                f"This {name} was saved by sklearn_whitebox {saved_version} in state "
-                f"format {saved_format}; {_VERSION} reads up to {_STATE_FORMAT}. "
-                "Upgrade sklearn_whitebox."
-            )
+        saved_format = state.pop("_whitebox_format", 1)
+        saved_version = state.pop("_whitebox_version", "unknown")
+        state = _upgrade_state(name, state, saved_format, saved_version)
         if saved_version != _VERSION:
             warnings.warn(
                 WhiteboxVersionWarning(
