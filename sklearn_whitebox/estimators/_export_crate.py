@@ -59,8 +59,11 @@ def values_module(estimator):
 def _parts(estimator):
     check_is_fitted(estimator)
     config = CRATEConfig(**estimator._architecture)
+    # Few rows are trained in double precision, too, but runtimes prefer single.
+    is_double = estimator.precision == "float64"
+    dtype = torch.float64 if is_double else torch.float32
     networks = [
-        _network(config, network_weights(vars(estimator), number))
+        load_arrays(CRATE(config).to(dtype), network_weights(vars(estimator), number))
         for number in range(estimator.n_networks_)
     ]
     is_nominal = np.asarray(estimator.is_categorical_, dtype=bool)
@@ -77,12 +80,6 @@ def _parts(estimator):
     return inputs, networks
 
 
-def _network(config, weights):
-    is_double = weights["head.weight"].dtype == np.float64
-    module = CRATE(config).to(torch.float64 if is_double else torch.float32)
-    return load_arrays(module, weights)
-
-
 def _has_missing(labels):
     """Tell whether missing labels are a category, which then is the last."""
-    return len(labels) > 0 and labels[-1] != labels[-1]
+    return len(labels) > 0 and bool(labels[-1] != labels[-1])
