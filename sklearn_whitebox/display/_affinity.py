@@ -294,8 +294,10 @@ class AffinityDisplay:
         self.ax_.set_aspect("equal")
 
     def _describe(self):
-        where = "sample, by cluster" + ("" if self.y is None else ", then true class")
-        title = f"{self.kind.capitalize()}: {self.share_within():.0%} inside clusters"
+        where = "sample, by cluster"
+        if self.y is not None:
+            where += " (colours: true class)"
+        title = f"{self.kind.capitalize()}: {self.share_within():.1%} inside clusters"
         if self.preserving_error is not None:
             title += f"\nsubspace-preserving error {self.preserving_error:.3f}"
         self.ax_.set(xlabel="sample, by cluster", ylabel=where, title=title)

@@ -4,7 +4,7 @@ import numpy as np
 
 from sklearn_whitebox._optional import require
 from sklearn_whitebox.display._axes import check_axes
-from sklearn_whitebox.display._classes import as_array, check_has
+from sklearn_whitebox.display._classes import as_array, check_has, class_colours
 
 _KINDS = {"attention": "attention_maps", "subspace": "subspace_maps"}
 # Pixels between the pictures of a mosaic.
@@ -35,6 +35,8 @@ class AttentionMapDisplay:
         Names of the tokens of a table; None numbers them from 0.
     title : str, default=None
         What the maps are.
+    head_names : sequence of str, default=None
+        Names of the heads; None numbers them from 0.
 
     Attributes
     ----------
@@ -53,11 +55,14 @@ class AttentionMapDisplay:
     ['height', 'age']
     """
 
-    def __init__(self, maps, *, images=None, token_names=None, title=None):
+    def __init__(
+        self, maps, *, images=None, token_names=None, title=None, head_names=None
+    ):
         self.maps = maps
         self.images = images
         self.token_names = token_names
         self.title = title
+        self.head_names = head_names
 
     @classmethod
     def from_estimator(
@@ -133,6 +138,7 @@ class AttentionMapDisplay:
             images=images,
             token_names=token_names,
             title=f"{kind}, {places.get(layer, f'layer {layer}')}",
+            head_names=["all heads"] if layer == "rollout" else None,
             ax=ax,
             **plot_settings,
         )
@@ -145,6 +151,7 @@ class AttentionMapDisplay:
         images=None,
         token_names=None,
         title=None,
+        head_names=None,
         ax=None,
         **plot_settings,
     ):
@@ -162,6 +169,8 @@ class AttentionMapDisplay:
             Names of the tokens of a table; None numbers them from 0.
         title : str, default=None
             What the maps are.
+        head_names : sequence of str, default=None
+            Names of the heads; None numbers them from 0.
         ax : Axes, default=None
             Where to draw; None makes a figure.
         **plot_settings : kwargs
@@ -182,10 +191,13 @@ class AttentionMapDisplay:
             images=None if images is None else as_array(images),
             token_names=token_names,
             title=title,
+            head_names=head_names,
         )
         return display.plot(ax, **plot_settings)
 
-    def plot(self, ax=None, *, cmap="magma", strength=0.7, max_tokens=20):
+    def plot(
+        self, ax=None, *, cmap="magma", strength=0.7, max_tokens=20, max_samples=10
+    ):
         """Draw the maps.
 
         Parameters
@@ -198,6 +210,8 @@ class AttentionMapDisplay:
             Opacity of the heat over images, between 0 and 1.
         max_tokens : int, default=20
             Most bars of a table; the heaviest tokens are shown.
+        max_samples : int, default=10
+            Most images shown, the first ones.
 
         Returns
         -------
@@ -216,22 +230,29 @@ class AttentionMapDisplay:
                 "or (n_samples, n_heads, n_rows, n_columns), none of them zero."
             )
         if maps.ndim == 4:
-            self._draw_images(ax, maps, cmap, strength)
+            self._draw_images(ax, cmap, strength, max_samples)
         else:
             self._draw_bars(ax, maps, max_tokens)
         self.ax_.set_title(self.title or "")
         return self
 
-    def _draw_images(self, ax, maps, cmap, strength):
-        n_samples, n_heads = maps.shape[:2]
-        pictures = self.mosaic(cmap=cmap, strength=strength)
+    def _draw_images(self, ax, cmap, strength, max_samples):
+        images = None if self.images is None else np.asarray(self.images)
+        first = type(self)(
+            np.asarray(self.maps)[:max_samples],
+            images=None if images is None else images[:max_samples],
+        )
+        if images is not None and len(images) != len(self.maps):
+            first = self
+        n_samples, n_heads = np.shape(first.maps)[:2]
+        pictures = first.mosaic(cmap=cmap, strength=strength)
         self.ax_, self.figure_ = check_axes(
             ax,
             "AttentionMapDisplay",
             figsize=(1.2 * (n_heads + 1) + 0.5, 1.2 * n_samples + 0.5),
         )
         self.ax_.imshow(pictures, interpolation="nearest")
-        columns = [f"head {k}" for k in range(n_heads)]
+        columns = self._names_of_heads(n_heads)
         if self.images is not None:
             columns = ["image", *columns]
         step = (pictures.shape[1] + _GAP) / len(columns)
@@ -241,6 +262,16 @@ class AttentionMapDisplay:
         self.ax_.set_yticks([])
         for side in self.ax_.spines.values():
             side.set_visible(False)
+
+    def _names_of_heads(self, n_heads):
+        if self.head_names is None:
+            return [f"head {k}" for k in range(n_heads)]
+        if len(self.head_names) != n_heads:
+            raise ValueError(
+                f"head_names has {len(self.head_names)} names for {n_heads} heads; "
+                "give one for each."
+            )
+        return [str(name) for name in self.head_names]
 
     def mosaic(self, *, cmap="magma", strength=0.7):
         """Join the pictures of all samples and heads into one.
@@ -316,20 +347,19 @@ class AttentionMapDisplay:
             ax, "AttentionMapDisplay", figsize=(5.5, 0.9 + 0.28 * len(order))
         )
         start = np.zeros(len(order))
-        for k, head in enumerate(weights[:, order]):
+        heads = self._names_of_heads(len(weights))
+        colours = class_colours(len(heads), purpose="AttentionMapDisplay")
+        for name, head, colour in zip(heads, weights[:, order], colours, strict=True):
             self.ax_.barh(
-                np.arange(len(order)),
-                head,
-                left=start,
-                color=f"C{k % 10}",
-                label=f"head {k}",
+                np.arange(len(order)), head, left=start, color=colour, label=name
             )
             start = start + head
         self.ax_.set_yticks(np.arange(len(order)), [str(names[i]) for i in order])
         self.ax_.invert_yaxis()
         self.ax_.set_xlabel("weight, mean over samples and heads")
         self.ax_.set_ylabel("token")
-        self.ax_.legend(fontsize=8)
+        # The longest bars are at the top, and leave no room inside.
+        self.ax_.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
 
 
 def _join(parts, axis):

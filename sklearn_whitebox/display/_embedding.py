@@ -176,7 +176,8 @@ class EmbeddingDisplay:
         points, labels = np.asarray(self.points, dtype=float), np.asarray(self.labels)
         classes = np.unique(labels)
         styles = class_markers(len(classes))
-        reach = np.linalg.norm(points, axis=1).max(initial=0) or 1.0
+        # Squares of large coordinates would leave the range of floats.
+        reach = np.hypot(*points.T).max(initial=0) or 1.0
         kept = np.arange(len(points))
         if len(points) > max_points:
             kept = np.unique(np.linspace(0, len(points) - 1, max_points).round())

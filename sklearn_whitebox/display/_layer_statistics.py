@@ -315,7 +315,8 @@ class LayerStatisticsDisplay:
         if curves:
             axes.xaxis.get_major_locator().set_params(integer=True)
             axes.grid(visible=True, alpha=0.3)
-            axes.legend(fontsize=8)
+            if len(axes.get_legend_handles_labels()[1]) > 1:
+                axes.legend(fontsize=8)
         if panel in ("sparsity", "coherence", "membership"):
             axes.set_ylim(-0.03, 1.03)
 

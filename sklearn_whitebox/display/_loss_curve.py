@@ -214,14 +214,21 @@ class LossCurveDisplay:
             first = 1 if self.starts is None else self.starts.get(name, 1)
             steps = np.arange(first, first + len(values))
             style = ("-", "--", ":", "-.")[number % 4]
+            if self.xlabel == "run":
+                # A run does not start where the one before it ended.
+                style = ""
             # Points, where there are few: a line of one value cannot be seen.
             marker = "o" if len(values) <= 30 else None
             self.lines_ += self.ax_.plot(
                 steps, values, style, marker=marker, markersize=4, label=name
             )
             colour = colour or self.lines_[0].get_color()
+        label = "kept"
         for mark in sorted(set(self.marks)):
-            self.ax_.axvline(mark, color=colour, linewidth=0.8, linestyle=":")
+            self.ax_.axvline(
+                mark, color=colour, linewidth=0.8, linestyle=":", label=label
+            )
+            label = None
         if log:
             self.ax_.set_yscale("log")
         else:
@@ -229,7 +236,7 @@ class LossCurveDisplay:
         self.ax_.set(xlabel=self.xlabel, ylabel=self.ylabel)
         self.ax_.xaxis.get_major_locator().set_params(integer=True)
         self.ax_.grid(visible=True, alpha=0.3)
-        if len(self.ax_.lines) > 1:
+        if len(self.ax_.get_legend_handles_labels()[1]) > 1:
             self.ax_.legend(fontsize="small")
         return self
 

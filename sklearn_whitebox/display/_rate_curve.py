@@ -71,10 +71,9 @@ class RateCurveDisplay:
             If an estimator does not transform.
         """
         if not isinstance(estimator, dict):
-            some = (
-                list(estimator) if isinstance(estimator, list | tuple) else [estimator]
-            )
-            estimator = {type(some[0]).__name__: some}
+            several = isinstance(estimator, list | tuple)
+            models = list(estimator) if several else [estimator]
+            estimator = {type(model).__name__: models for model in models[:1]}
         features = {}
         for name, models in estimator.items():
             models = models if isinstance(models, list | tuple) else [models]
