@@ -1,6 +1,8 @@
 import inspect
 import os
 
+from docutils import nodes
+
 import sklearn_whitebox
 
 project = "sklearn_whitebox"
@@ -21,6 +23,7 @@ extensions = [
 ]
 myst_enable_extensions = [
     "amsmath",
+    "attrs_inline",
     "attrs_block",
     "colon_fence",
     "deflist",
@@ -129,5 +132,27 @@ def skip_inherited(app, what, name, item, skip, options):
     return skip or bool(module and not module.startswith("sklearn_whitebox"))
 
 
+def link_scikit_learn(app, env, node, content):
+    """Link names of scikit-learn without its index: its addresses are those names."""
+    target = node.get("reftarget", "")
+    if node.get("reftype") not in {"class", "func"} or not target.startswith(
+        "sklearn."
+    ):
+        return None
+    address = f"https://scikit-learn.org/stable/modules/generated/{target}.html"
+    return nodes.reference("", "", content, refuri=address, internal=False)
+
+
+def trim_code(app, doctree):
+    """Drop the empty line that doctest wants before the end of a fenced block."""
+    for block in doctree.findall(nodes.literal_block):
+        text = block.astext().rstrip("\n")
+        if block.rawsource == block.astext():
+            block.rawsource = text
+            block.children = [nodes.Text(text)]
+
+
 def setup(app):
+    app.connect("doctree-read", trim_code)
     app.connect("autodoc-skip-member", skip_inherited)
+    app.connect("missing-reference", link_scikit_learn)

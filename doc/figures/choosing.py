@@ -134,7 +134,7 @@ TREE = (
             ),
         ),
         (
-            "images that may be turned",
+            "that it is an image, perhaps turned",
             ("PolarTransformer", "polar_transformer", "before ReduNetClassifier"),
         ),
     ],
@@ -184,7 +184,7 @@ def leaves(item):
 def wide():
     """Draw the tree from left to right."""
     row, parts = 54, []
-    columns, widths = [4, 214, 440, 726], [170, 206, 246, 226]
+    columns, widths = [4, 190, 412, 716], [156, 200, 272, 236]
 
     words = plain("What do you know") + plain("about each row?")
 
@@ -193,14 +193,14 @@ def wide():
         parts.append(box(columns[0], middle - 24, widths[0], 48, words, "question"))
         for label, child in item[1]:
             centre = top + row * leaves(child) / 2
-            parts.append(elbow(174, middle, columns[1], centre))
+            parts.append(elbow(160, middle, columns[1], centre))
             if is_node(child):
                 parts.append(
                     box(
                         columns[1], centre - 16, widths[1], 32, plain(label), "question"
                     )
                 )
-                parts.append(elbow(420, centre, columns[3], centre))
+                parts.append(elbow(390, centre, columns[3], centre))
                 parts.append(answer(columns[3], centre - 22, widths[3], child))
             else:
                 two = [*plain(label), (child[0], "why", 12)]
@@ -209,7 +209,7 @@ def wide():
                 )
                 for i, (detail, node) in enumerate(child[1]):
                     at = top + row * (i + 0.5)
-                    parts.append(elbow(420, centre, columns[2], at))
+                    parts.append(elbow(390, centre, columns[2], at))
                     parts.append(
                         box(
                             columns[2],
@@ -220,7 +220,7 @@ def wide():
                             "question",
                         )
                     )
-                    parts.append(elbow(686, at, columns[3], at))
+                    parts.append(elbow(684, at, columns[3], at))
                     parts.append(answer(columns[3], at - 22, widths[3], node))
             top += row * leaves(child)
 

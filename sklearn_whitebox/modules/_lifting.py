@@ -125,12 +125,12 @@ class CircularLift(nn.Module):
 
         Parameters
         ----------
-        X : Tensor of shape (n_samples, n_inputs, *lengths)
+        X : Tensor of shape (n_samples, n_inputs, length) or with a width behind
             Signals, with one axis that shifts, or images with two.
 
         Returns
         -------
-        lifted : Tensor of shape (n_samples, n_channels, *lengths)
+        lifted : Tensor of shape (n_samples, n_channels, length) or with a width
             Non-negative features.
         """
         for axis, size in enumerate(self.weight.shape[2:], start=2):
