@@ -139,6 +139,7 @@ class Blocks:
                 continue
             first = first or (index, kind)
             _compare(first, (index, kind))
+            self.n_features, self.dtype, self.names = first[1]
             size = size or chunk_rows(X.shape[1])
             held.append((X, y))
             n_held += len(X)

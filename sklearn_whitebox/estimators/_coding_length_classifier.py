@@ -12,6 +12,7 @@ from sklearn_whitebox._array import as_numpy, restore, validate_array
 from sklearn_whitebox._compat import Interval, StrOptions, _check_sample_weight
 from sklearn_whitebox._threads import serial_blas
 from sklearn_whitebox.estimators._base import WhiteboxEstimator, all_or_nothing
+from sklearn_whitebox.estimators._moment_blocks import gather_moments
 from sklearn_whitebox.solvers._incremental_coding import (
     ClassCoder,
     add_moments,
@@ -23,6 +24,9 @@ _SHARES = 10.0 ** np.arange(-4, 0.51, 0.25)
 
 # Weight of a class below which its code has no meaning.
 _LEAST_WEIGHT = 0.1
+
+# Samples of blocks by which the distortion is chosen.
+_MOST_JUDGES = 5000
 
 
 class CodingLengthClassifier(ClassifierMixin, WhiteboxEstimator):
@@ -178,6 +182,47 @@ class CodingLengthClassifier(ClassifierMixin, WhiteboxEstimator):
         known = np.unique(classes) if first else self.classes_
         return self._learn(X, y, sample_weight, classes=known, first=first)
 
+    @all_or_nothing()
+    def fit_blocks(self, blocks, classes=None):
+        """Fit samples that do not fit in memory.
+
+        Sums of second moments of chunks are added in float64, in their order: how the
+        samples are divided into blocks and the backend of joblib change nothing.
+        The model is
+        that of `fit` up to rounding, but ``distortion="auto"`` is settled by at most
+        5,000 samples, which a hash of their values picks. See :ref:`scaling`.
+
+        Parameters
+        ----------
+        blocks : iterable of blocks, pair of arrays, or pair of dask arrays
+            Blocks are pairs of shapes (n_rows, n_features) and (n_rows,), or functions
+            without arguments that load them. A pair of arrays is cut by rows.
+        classes : array-like of shape (n_classes,), default=None
+            All labels; None looks for them in a pass of its own. With them an iterator
+            will do that can be read only once.
+
+        Returns
+        -------
+        self : CodingLengthClassifier
+            The fitted estimator. ``partial_fit`` goes on from here.
+
+        Raises
+        ------
+        TypeError
+            If `blocks` can be read only once and `classes` is not given.
+        ValueError
+            If a block does not fit the others, a label is not in `classes`, or the
+            second moments are too large for the memory budget.
+        """
+        return self._learn_blocks(blocks, classes)
+
+    def _learn_blocks(self, blocks, classes):
+        found = gather_moments(
+            self, blocks, classes, code_mean=self.code_mean, size=_MOST_JUDGES
+        )
+        rows = (found.X, found.target, found.weights)
+        return self._conclude(found.moments, rows, found.classes, first=True)
+
     def _learn(self, X, y, sample_weight, *, classes, first):
         X, y = validate_array(self, X, y, reset=first, power=2)
         check_classification_targets(y)
@@ -208,6 +253,11 @@ class CodingLengthClassifier(ClassifierMixin, WhiteboxEstimator):
                     add_moments(old, new, code_mean=self.code_mean)
                     for old, new in zip(self._moments(), moments, strict=True)
                 ]
+        return self._conclude(moments, (X, target, weights), classes, first=first)
+
+    def _conclude(self, moments, rows, classes, *, first):
+        """Settle the distortion by the moments and rows, and store the model."""
+        with serial_blas():
             counts = np.array([count for count, _, _ in moments])
             light = np.flatnonzero((counts > 0) & (counts < _LEAST_WEIGHT))
             if len(light):
@@ -218,9 +268,7 @@ class CodingLengthClassifier(ClassifierMixin, WhiteboxEstimator):
                 )
             prior = self._prior(counts)
             if first:
-                distortion, path = self._choose_distortion(
-                    X, target, weights, moments, prior
-                )
+                distortion, path = self._choose_distortion(*rows, moments, prior)
             else:
                 distortion, path = self.distortion_, self.distortion_path_
         self.classes_ = classes

@@ -16,6 +16,7 @@ from sklearn_whitebox._array import as_numpy, check_memory, restore, validate_ar
 from sklearn_whitebox._compat import Interval, StrOptions, _check_sample_weight
 from sklearn_whitebox._threads import serial_blas
 from sklearn_whitebox.estimators._base import WhiteboxEstimator, all_or_nothing
+from sklearn_whitebox.estimators._moment_blocks import gather_moments
 from sklearn_whitebox.solvers._incremental_coding import add_moments, class_moments
 from sklearn_whitebox.solvers._left_out_subspaces import LeftOutSubspaces
 from sklearn_whitebox.solvers._nearest_subspace import (
@@ -226,6 +227,46 @@ class NearestSubspaceClassifier(
         known = np.unique(classes) if first else self.classes_
         return self._learn(X, y, sample_weight, classes=known, first=first)
 
+    @all_or_nothing()
+    def fit_blocks(self, blocks, classes=None):
+        """Find the subspaces of the classes of samples that do not fit in memory.
+
+        Sums of second moments of chunks are added in float64, in their order: how the
+        samples are divided into blocks and the backend of joblib change nothing.
+        The model is
+        that of `fit` up to rounding. See :ref:`scaling`.
+
+        Parameters
+        ----------
+        blocks : iterable of blocks, pair of arrays, or pair of dask arrays
+            Blocks are pairs of shapes (n_rows, n_features) and (n_rows,), or functions
+            without arguments that load them. A pair of arrays is cut by rows.
+        classes : array-like of shape (n_classes,), default=None
+            All labels; None looks for them in a pass of its own. With them an iterator
+            will do that can be read only once.
+
+        Returns
+        -------
+        self : NearestSubspaceClassifier
+            The fitted estimator. ``partial_fit`` goes on from here.
+
+        Raises
+        ------
+        TypeError
+            If `blocks` can be read only once and `classes` is not given.
+        ValueError
+            If a block does not fit the others, a label is not in `classes`, or the
+            second moments are too large for the memory budget.
+        """
+        return self._learn_blocks(blocks, classes)
+
+    def _learn_blocks(self, blocks, classes):
+        found = gather_moments(
+            self, blocks, classes, code_mean=self.centered, size=_count_judges
+        )
+        judges = (found.X, found.target, found.weights)
+        return self._conclude(found.moments, judges, found.classes)
+
     def _learn(self, X, y, sample_weight, *, classes, first):
         X, y = validate_array(self, X, y, reset=first, power=2)
         check_classification_targets(y)
@@ -257,6 +298,11 @@ class NearestSubspaceClassifier(
             )
         with serial_blas():
             moments = self._add(X, target, weights, len(classes), old)
+        return self._conclude(moments, judges, classes)
+
+    def _conclude(self, moments, judges, classes):
+        """Settle the model by the moments and some samples, and store it."""
+        with serial_blas():
             counts = np.array([count for count, _, _ in moments])
             light = np.flatnonzero((counts > 0) & (counts < _LEAST_WEIGHT))
             if len(light):
@@ -486,9 +532,13 @@ def _log(probabilities):
         return np.log(probabilities)
 
 
+def _count_judges(n_classes):
+    return int(np.clip(_JUDGED_CLASSES // n_classes, _FEWEST_JUDGES, _MOST_JUDGES))
+
+
 def _pick(X, target, weights, n_classes):
     """Keep the samples of least hash: which ones depends on nothing but the set."""
     labelled = np.column_stack([X, target.astype(X.dtype)])
     first, _, totals = merge_equal_rows(labelled, weights)
-    most = int(np.clip(_JUDGED_CLASSES // n_classes, _FEWEST_JUDGES, _MOST_JUDGES))
+    most = _count_judges(n_classes)
     return X[first[:most]], target[first[:most]], totals[:most]
