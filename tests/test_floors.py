@@ -21,6 +21,7 @@ ALLOWED = {
     "estimators": ["functional", "solvers", "modules", "metrics"],
     "display": ORDER,
     "persistence": ["estimators"],
+    "distributed": ["solvers", "modules", "estimators", "persistence"],
     "comparison": [*ORDER, "display"],
 }
 
