@@ -19,6 +19,7 @@ from sklearn_whitebox.estimators import (
     SparseDictionaryLearner,
     SubspaceClusterer,
 )
+from sklearn_whitebox.persistence import load, save
 
 try:
     __version__ = version("sklearn-whitebox")
@@ -42,4 +43,6 @@ __all__ = [
     "SparseDictionaryLearner",
     "SubspaceClusterer",
     "__version__",
+    "load",
+    "save",
 ]

@@ -16,10 +16,12 @@ def public_objects():
         "comparison",
         "datasets",
         "display",
+        "distributed",
         "estimators",
         "functional",
         "metrics",
         "modules",
+        "persistence",
         "solvers",
     ):
         module = importlib.import_module(f"sklearn_whitebox.{package}")

@@ -43,7 +43,8 @@ def test_exports_are_listed_sorted_and_real(package):
         and (inspect.isclass(value) or inspect.isfunction(value))
         and value.__module__.startswith("sklearn_whitebox")
     }
-    assert public == set(names) - {"__version__"}
+    constants = {"__version__", "SKOPS_TRUSTED"}
+    assert public == set(names) - constants
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -55,6 +56,8 @@ def test_exports_are_on_the_page_of_the_api(package):
     section = section.split(".. currentmodule::")[0]
     listed = [line.strip() for line in section.splitlines() if line.startswith("   ")]
     names = set(importlib.import_module(package).__all__) - {"__version__"}
+    if package == "sklearn_whitebox":
+        names -= {"load", "save"}  # listed with the package that defines them
     assert sorted(n for n in listed if not n.startswith(":")) == sorted(names)
 
 
@@ -70,7 +73,8 @@ def test_import_loads_no_extra_and_starts_no_thread():
         "sklearn.model_selection\n"
         "before = set(sys.modules)\n"
         "import sklearn_whitebox\n"
-        "extras = {'matplotlib', 'pandas', 'polars', 'rich', 'skops', 'dask'}\n"
+        "extras = {'matplotlib', 'pandas', 'polars', 'rich', 'skops', 'dask',\n"
+        "          'safetensors', 'onnx'}\n"
         "found = extras & (set(sys.modules) - before)\n"
         "assert not found, found\n"
         "assert threading.active_count() == 1\n"
