@@ -13,6 +13,7 @@ PAGES = sorted([*DOC.glob("*.md"), *(DOC / "user_guide").glob("*.md")])
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.filterwarnings(r"ignore:.isinstance\(treespec, LeafSpec\):FutureWarning")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_examples_of_the_guide_run(page):
     flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS

@@ -81,7 +81,7 @@ def frame_of(n=90):
 
 def test_crate_of_a_table_with_categories(tmp_path):
     frame, y = frame_of()
-    settings = SMALL | {"n_ensemble": 2, "n_members": 2, "missing": "token"}
+    settings = SMALL | {"n_ensemble": 2, "missing": "token"}
     model = CRATEClassifier(**settings).fit(frame, y)
     frame.loc[0, "colour"] = "mauve"
     X = model.encode_categories(frame).astype(np.float32)
@@ -91,6 +91,7 @@ def test_crate_of_a_table_with_categories(tmp_path):
     np.testing.assert_allclose(run(X)[0], model.predict_proba(frame), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_crate_of_numbers_lets_no_missing_one_pass(tmp_path):
     X, y = digits()
     model = CRATEClassifier(**SMALL, pool="class", n_layers=2).fit(X, y)
@@ -101,16 +102,18 @@ def test_crate_of_numbers_lets_no_missing_one_pass(tmp_path):
     assert np.isfinite(found[[0, 2]]).all()
 
 
+@pytest.mark.slow
 def test_crate_of_images(tmp_path):
     X, y = digits()
     model = CRATEClassifier(**SMALL, image_shape=(8, 8)).fit(X, y)
     check(model.build_module(), X, tmp_path / "model.onnx")
 
 
+@pytest.mark.slow
 def test_crate_regression_of_several_targets(tmp_path):
     X, y = digits()
     y = 1e6 + X[:, 20:23]
-    settings = SMALL | {"tokens": "feature", "attention": "tssa", "sparsifier": "odl"}
+    settings = SMALL | {"tokens": "feature", "attention": "tssa", "n_members": 2}
     model = CRATERegressor(**settings).fit(X[:, :20], y)
     run = check(model.build_module(), X[:, :20].copy(), tmp_path / "model.onnx")
     np.testing.assert_allclose(run(X[:, :20])[0], model.predict(X[:, :20]), atol=1e-4)
@@ -119,18 +122,19 @@ def test_crate_regression_of_several_targets(tmp_path):
 @pytest.mark.parametrize(
     "settings",
     [
-        {"lift": "random_relu", "n_channels": 90},
-        {"lift": "random_relu", "input_shape": (1, 8, 8), "n_channels": 4},
+        pytest.param({"n_channels": 90}, marks=pytest.mark.slow, id="vectors"),
+        pytest.param({"n_channels": 4, "input_shape": (1, 8, 8)}, id="images"),
     ],
-    ids=["vectors", "images"],
 )
 def test_redunet(settings, tmp_path):
     X, y = digits()
-    model = ReduNetClassifier(3, random_state=0, **settings).fit(X, y)
+    model = ReduNetClassifier(3, lift="random_relu", random_state=0, **settings)
+    model.fit(X, y)
     run = check(model.build_module(), X, tmp_path / "model.onnx")
     np.testing.assert_allclose(run(X)[0], model.predict_proba(X), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_embedding(tmp_path):
     X, y = digits()
     model = RateReductionEmbedding(
@@ -151,6 +155,7 @@ def test_clusterer_gives_features_and_labels(tmp_path):
     np.testing.assert_array_equal(labels, model.predict(X))
 
 
+@pytest.mark.slow
 def test_encoder(tmp_path):
     X, _ = digits()
     model = LearnedSparseEncoder(
@@ -160,6 +165,7 @@ def test_encoder(tmp_path):
     np.testing.assert_allclose(run(X)[0], model.transform(X), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_autoencoder(tmp_path):
     X, _ = digits()
     model = SparseAutoencoder(20, max_iter=2, random_state=0).fit(X)
