@@ -5,6 +5,7 @@ gathered in the order of the chunks: how rows are divided into blocks changes no
 """
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -34,6 +35,14 @@ def chunk_rows(n_features):
     return int(np.clip(_ENTRIES // max(1, n_features), _LEAST_ROWS, _MOST_ROWS))
 
 
+class _Form(NamedTuple):
+    """What every block must be like."""
+
+    labelled: bool
+    classes: bool
+    allow_nan: bool
+
+
 class Blocks:
     """Rows in blocks, read as chunks of a fixed number of rows.
 
@@ -50,6 +59,10 @@ class Blocks:
         How often the blocks will be read at least.
     n_jobs : int, default=None
         As in joblib.
+    classes : bool, default=True
+        Whether labels are classes, which are noted, or numbers.
+    allow_nan : bool, default=False
+        Whether entries may be missing.
 
     Attributes
     ----------
@@ -63,13 +76,16 @@ class Blocks:
         Labels.
     """
 
-    def __init__(self, blocks, *, labelled, passes=2, n_jobs=None):
+    def __init__(
+        self, blocks, *, labelled, passes=2, n_jobs=None, classes=True, allow_nan=False
+    ):
         self.labelled, self.n_jobs = labelled, n_jobs
+        self._form = _Form(labelled, labelled and classes, allow_nan)
         self.loaders, self.source = None, None
         self.sizes = None
         self.n_samples = self.n_features = self.dtype = None
         self.names = self.classes = None
-        blocks = _as_iterable(blocks, labelled)
+        blocks = _as_iterable(blocks)
         if isinstance(blocks, Iterator) and passes > 1:
             raise TypeError(
                 f"blocks is a {type(blocks).__name__}, which can be read only once, "
@@ -96,11 +112,11 @@ class Blocks:
             the number of the block.
         """
         if self.loaders is not None:
-            tasks = (((b, i), self.labelled) for i, b in enumerate(self.loaders))
+            tasks = (((b, i), self._form) for i, b in enumerate(self.loaders))
             found = iterate_blocks(_survey_block, tasks, n_jobs=self.n_jobs)
         else:
             blocks = enumerate(self.source)
-            found = (_survey_block((b, i), self.labelled) for i, b in blocks)
+            found = (_survey_block((b, i), self._form) for i, b in blocks)
         self.sizes, first, classes = [], None, []
         for index, (n_rows, kind, labels) in enumerate(found):
             self.sizes.append(n_rows)
@@ -118,7 +134,7 @@ class Blocks:
             raise ValueError("blocks hold no rows; at least one block must have some.")
         self.n_samples = int(sum(self.sizes))
         self.n_features, self.dtype, self.names = first[1]
-        self.classes = np.array(classes) if self.labelled else None
+        self.classes = np.array(classes) if self._form.classes else None
         return self
 
     def chunks(self):
@@ -134,7 +150,7 @@ class Blocks:
         source = self.loaders if self.source is None else self.source
         first, held, n_held, size = None, [], 0, None
         for index, block in enumerate(source):
-            X, y, kind = _read((block, index), self.labelled)
+            X, y, kind = _read((block, index), self._form)
             if not len(X):
                 continue
             first = first or (index, kind)
@@ -180,7 +196,7 @@ class Blocks:
         if self.sizes is None:
             self.survey()
         tasks = (
-            (function, blocks, parts, self.labelled, common)
+            (function, blocks, parts, self._form, common)
             for blocks, parts in self._plan()
         )
         for results in iterate_blocks(_call_on_parts, tasks, n_jobs=self.n_jobs):
@@ -215,7 +231,7 @@ class Blocks:
             yield used, parts
 
 
-def _as_iterable(blocks, labelled):
+def _as_iterable(blocks):
     """Turn what a user passes into an iterable of blocks."""
     if isinstance(blocks, tuple) and len(blocks) == 2 and _is_pair(blocks):
         if hasattr(blocks[0], "__dask_graph__"):
@@ -309,12 +325,12 @@ def _load(block):
     return block
 
 
-def _read(numbered, labelled):
+def _read(numbered, form):
     """Load and validate one block; return rows, labels, and what must agree."""
     block, index = numbered
     value = _load(block)
     y = None
-    if labelled:
+    if form.labelled:
         if not isinstance(value, tuple | list) or len(value) != 2:
             raise ValueError(
                 f"Block {index} is a {type(value).__name__}; it must be a pair (X, y)."
@@ -325,7 +341,10 @@ def _read(numbered, labelled):
     names = _column_names(value)
     try:
         value = as_numpy(value)
-        X = check_array(value, dtype=_FLOATS, ensure_min_samples=0)
+        finite = "allow-nan" if form.allow_nan else True
+        X = check_array(
+            value, dtype=_FLOATS, ensure_min_samples=0, ensure_all_finite=finite
+        )
         _check_range(X, 2)
         y = None if y is None else column_or_1d(as_numpy(y))
     except (ValueError, TypeError) as error:
@@ -366,9 +385,9 @@ def _join(held):
     return X, None if held[0][1] is None else np.concatenate([y for _, y in held])
 
 
-def _survey_block(numbered, labelled):
-    X, y, kind = _read(numbered, labelled)
-    return len(X), kind, None if y is None else np.unique(y)
+def _survey_block(numbered, form):
+    X, y, kind = _read(numbered, form)
+    return len(X), kind, np.unique(y) if form.classes else None
 
 
 def _call_on_chunk(function, chunk, common):
@@ -379,8 +398,8 @@ def _fail(error, _):
     raise error
 
 
-def _call_on_parts(function, blocks, parts, labelled, common):
-    X, y = _join([_read(block, labelled)[:2] for block in blocks])
+def _call_on_parts(function, blocks, parts, form, common):
+    X, y = _join([_read(block, form)[:2] for block in blocks])
     return [function(X[a:b], None if y is None else y[a:b], *common) for a, b in parts]
 
 

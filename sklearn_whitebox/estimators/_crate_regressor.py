@@ -14,6 +14,7 @@ from sklearn_whitebox.estimators._crate_inference import infer_all
 from sklearn_whitebox.estimators._crate_stream import learn_batch
 from sklearn_whitebox.estimators._crate_targets import prepare_numbers
 from sklearn_whitebox.estimators._export_crate import values_module
+from sklearn_whitebox.estimators._stream_blocks import learn_passes
 
 
 class CRATERegressor(RegressorMixin, BaseCRATE):
@@ -340,6 +341,45 @@ class CRATERegressor(RegressorMixin, BaseCRATE):
         """
         learn_batch(self, X, y, sample_weight, dict(vars(self)))
         return self
+
+    @all_or_nothing()
+    def fit_blocks(self, blocks, *, n_passes=1):
+        """Learn from rows of numbers that do not fit in memory.
+
+        Bins, scaling of columns and targets are settled by some thousand rows, which a
+        hash of their values picks from all blocks; then :meth:`partial_fit` takes
+        `n_passes` passes over chunks of a fixed number of rows, so that it does not
+        matter how they are divided into blocks. Shuffle rows when they are written: a
+        chunk in which all are alike teaches little. See :ref:`scaling`.
+
+        Parameters
+        ----------
+        blocks : iterable of blocks, pair of arrays, or pair of dask arrays
+            Blocks are pairs of shapes (n_rows, n_features) and (n_rows,), or functions
+            without arguments that load them; read anew in each pass. A pair of arrays
+            is cut by rows.
+        n_passes : int, default=1
+            Passes over all rows.
+
+        Returns
+        -------
+        self : CRATERegressor
+            The fitted estimator.
+
+        Raises
+        ------
+        TypeError
+            If `blocks` can be read only once.
+        ValueError
+            If a block does not fit the others.
+        """
+        return learn_passes(
+            self,
+            blocks,
+            labelled=True,
+            n_passes=n_passes,
+            allow_nan=self.missing == "token",
+        )
 
     def predict(self, X):
         """Predict the targets of every row.

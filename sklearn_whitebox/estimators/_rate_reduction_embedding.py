@@ -20,6 +20,7 @@ from sklearn_whitebox.estimators._embedding_inputs import (
 from sklearn_whitebox.estimators._embedding_network import normalized, raw_features
 from sklearn_whitebox.estimators._embedding_stream import learn_block
 from sklearn_whitebox.estimators._export_encoders import embedding_module
+from sklearn_whitebox.estimators._stream_blocks import learn_passes
 from sklearn_whitebox.functional import coding_rate, rate_reduction
 
 
@@ -386,6 +387,51 @@ class RateReductionEmbedding(
             If `classes` has fewer than two labels, differs later, or lacks a label.
         """
         return learn_block(self, X, y, classes, sample_weight)
+
+    @all_or_nothing()
+    def fit_blocks(self, blocks, *, n_passes=1):
+        """Learn from rows that do not fit in memory.
+
+        Scales and the first weights are settled by some thousand rows, which a hash of
+        their values picks from all blocks; then :meth:`partial_fit` takes `n_passes`
+        passes over chunks of a fixed number of rows, so that it does not matter how
+        they are divided into blocks. Shuffle rows when they are written: a chunk in
+        which all are alike teaches little. See :ref:`scaling`.
+
+        Parameters
+        ----------
+        blocks : iterable of blocks, ndarray, or pair of arrays
+            Blocks are pairs of shapes (n_rows, n_features) and (n_rows,), without
+            labels if self-supervised, or functions without arguments that load them;
+            read anew in each pass. Arrays are cut by rows.
+        n_passes : int, default=1
+            Passes over all rows.
+
+        Returns
+        -------
+        self : RateReductionEmbedding
+            The fitted estimator.
+
+        Raises
+        ------
+        TypeError
+            If `blocks` can be read only once.
+        ValueError
+            If a block does not fit the others.
+        """
+        labelled = self.objective != "self_supervised"
+        partly = self.objective == "semi_supervised"
+        return learn_passes(
+            self,
+            blocks,
+            labelled=labelled,
+            n_passes=n_passes,
+            choose_classes=(
+                (lambda labels: split_labels(labels, partly=partly)[0])
+                if labelled
+                else None
+            ),
+        )
 
     def _read(self, X, y, *, reset, least=2):
         """Validate rows and number their labels."""

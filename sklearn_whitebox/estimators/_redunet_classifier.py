@@ -9,6 +9,7 @@ from sklearn.utils.validation import column_or_1d
 from sklearn_whitebox._array import validate_array
 from sklearn_whitebox._compat import HasMethods, Interval, StrOptions
 from sklearn_whitebox.estimators._base import WhiteboxEstimator, all_or_nothing
+from sklearn_whitebox.estimators._redunet_blocks import build_from_blocks
 from sklearn_whitebox.estimators._redunet_construction import ReduNetConstruction
 from sklearn_whitebox.estimators._redunet_fitting import drop_weightless
 
@@ -304,6 +305,37 @@ class ReduNetClassifier(ReduNetConstruction, WhiteboxEstimator):
                 "identically zero, so at least 2 classes are needed."
             )
         return self._build(X, y, sample_weight, classes, growing=False)
+
+    @all_or_nothing()
+    def fit_blocks(self, blocks):
+        """Build the network from samples that do not fit in memory.
+
+        Lift, distortion and the sharpness of probabilities are settled by 3,000
+        samples, which a hash of their values picks from all blocks. Second moments are
+        summed over chunks of a fixed number of samples, whose features are kept in
+        temporary files from layer to layer. How the samples are divided into blocks
+        changes nothing. See :ref:`scaling`.
+
+        Parameters
+        ----------
+        blocks : iterable of blocks, pair of arrays, or pair of dask arrays
+            Blocks are pairs of shapes (n_rows, n_features) and (n_rows,), or functions
+            without arguments that load them. A pair of arrays is cut by rows.
+
+        Returns
+        -------
+        self : ReduNetClassifier
+            The fitted estimator.
+
+        Raises
+        ------
+        TypeError
+            If `blocks` can be read only once.
+        ValueError
+            If a block does not fit the others, there is one class only, `finetune` is
+            set, or the network exceeds the memory budget.
+        """
+        return build_from_blocks(self, blocks)
 
     @all_or_nothing()
     def partial_fit(self, X, y, classes=None, sample_weight=None):

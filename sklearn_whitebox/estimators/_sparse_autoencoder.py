@@ -34,6 +34,7 @@ from sklearn_whitebox.estimators._autoencoder_state import (
 from sklearn_whitebox.estimators._base import WhiteboxEstimator, all_or_nothing
 from sklearn_whitebox.estimators._export_encoders import autoencoder_module
 from sklearn_whitebox.estimators._network_state import arrays_of
+from sklearn_whitebox.estimators._stream_blocks import learn_passes
 from sklearn_whitebox.solvers._autoencoder import (
     AutoencoderSettings,
     train_autoencoder,
@@ -294,6 +295,38 @@ class SparseAutoencoder(
         dead = memory["idle"] >= self._patience(len(X), stream=True)
         self.dead_fraction_ = float(dead.mean())
         return self
+
+    @all_or_nothing()
+    def fit_blocks(self, blocks, *, n_passes=1):
+        """Learn from rows that do not fit in memory.
+
+        Centre, scale and the first atoms are settled by some thousand rows, which a
+        hash of their values picks from all blocks; then :meth:`partial_fit` takes
+        `n_passes` passes over chunks of a fixed number of rows, so that it does not
+        matter how they are divided into blocks. Shuffle rows when they are written: a
+        chunk in which all are alike teaches little. See :ref:`scaling`.
+
+        Parameters
+        ----------
+        blocks : iterable of blocks, ndarray or dask array
+            Blocks of shape (n_rows, n_features), or functions without arguments that
+            load them; read anew in each pass. An array is cut by rows.
+        n_passes : int, default=1
+            Passes over all rows.
+
+        Returns
+        -------
+        self : SparseAutoencoder
+            The fitted estimator.
+
+        Raises
+        ------
+        TypeError
+            If `blocks` can be read only once.
+        ValueError
+            If a block does not fit the others.
+        """
+        return learn_passes(self, blocks, labelled=False, n_passes=n_passes)
 
     def transform(self, X):
         """Code rows.

@@ -17,6 +17,7 @@ from sklearn_whitebox._compat import Interval, StrOptions, _check_sample_weight
 from sklearn_whitebox._progress import Progress
 from sklearn_whitebox._threads import serial_blas
 from sklearn_whitebox.estimators._base import WhiteboxEstimator, all_or_nothing
+from sklearn_whitebox.estimators._subspace_blocks import cluster_blocks
 from sklearn_whitebox.estimators._subspace_fitting import SubspaceFitting
 from sklearn_whitebox.estimators._subspace_labels import prepare_rows, to_original
 from sklearn_whitebox.estimators._subspace_prediction import CodeBook, coding_costs
@@ -402,6 +403,38 @@ class SubspaceClusterer(
         )
         self._n_features_out = self.n_clusters_
         return self
+
+    @all_or_nothing()
+    def fit_blocks(self, blocks):
+        """Cluster samples that do not fit in memory.
+
+        The graph is built on the anchors of `fit`, which a hash of their values picks
+        from all blocks; the other samples are assigned as by :meth:`predict`, block by
+        block. How the samples are divided into blocks, `n_jobs` and the backend of
+        joblib change nothing. Memory beyond the anchors is that of the labels. See
+        :ref:`scaling`.
+
+        Parameters
+        ----------
+        blocks : iterable of blocks, ndarray or dask array
+            Blocks of shape (n_rows, n_features), or functions without arguments that
+            load them; read three times. An array or memory map is cut by rows.
+
+        Returns
+        -------
+        self : SubspaceClusterer
+            The fitted estimator. ``labels_`` is in the order of the blocks; with fewer
+            anchors than samples, ``representation_`` and ``affinity_matrix_`` are those
+            of the samples ``anchors_`` alone.
+
+        Raises
+        ------
+        TypeError
+            If `blocks` can be read only once.
+        ValueError
+            If a block does not fit the others, or as in `fit`.
+        """
+        return cluster_blocks(self, blocks)
 
     def transform(self, X):
         """Measure the distance of each sample to each subspace.
