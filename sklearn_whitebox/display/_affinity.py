@@ -265,7 +265,8 @@ class AffinityDisplay:
             self._draw_classes(n_samples)
         if colorbar:
             block = n_samples / n_cells
-            note = f", mean over {block:.3g} × {block:.3g} samples" if block > 1 else ""
+            note = f", mean over blocks of about {block:.0f} × {block:.0f}"
+            note = note if block > 1 else ""
             bar = self.figure_.colorbar(self.im_, ax=self.ax_, shrink=0.8)
             bar.set_label(self.kind + note)
         self._describe()
