@@ -127,20 +127,23 @@ rules = {
         "saving_elastic_net"
     ),
 }
-fig, axes = plt.subplots(
-    1, len(rules), figsize=(13, 3), sharey=True, layout="constrained"
-)
+fig, axes = plt.subplots(2, 3, figsize=(9, 5.4), sharey=True, layout="constrained")
+axes = axes.ravel()
+axes[-1].remove()
 places = np.arange(len(problems))
-for ax, (rule, measure) in zip(axes, rules.items(), strict=True):
+for ax, (rule, measure) in zip(axes[: len(rules)], rules.items(), strict=True):
     values = [measure(c.method_evidence_, c.n_clusters_) for c in chosen.values()]
     bars = ax.barh(places, [value or 0 for value in values], color="tab:purple")
     ax.bar_label(
-        bars, [" not tried" if value is None else f" {value:.3f}" for value in values]
+        bars,
+        [" not tried" if value is None else f" {value:.3f}" for value in values],
+        # Readable where a limit runs through them.
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
     )
     ax.margins(x=0.35)
     ax.set(title=rule, xticks=[])
 for ax, limit in ((axes[0], 0.9), (axes[1], 0.15), (axes[4], 0.05)):
-    ax.axvline(limit, color="tab:red", linestyle="--")
+    ax.axvline(limit, color="tab:red", linestyle="--", zorder=0)
 axes[0].set_yticks(
     places,
     [f"{' '.join(p.split())}:\n{c.method_}" for p, c in chosen.items()],

@@ -67,13 +67,16 @@ for t, pair in enumerate(merges):
     sizes[len(X) + t] = sizes[pair].sum()
 linkage = np.column_stack([merges, clusterer.distances_, sizes[len(X) :]])
 
-fig, axes = plt.subplots(1, 3, figsize=(12, 3.8), layout="constrained")
+fig, axes = plt.subplots(1, 3, figsize=(10.5, 3.6), layout="constrained")
 axes[0].plot(path["distortion"], path["description_length"], "o-", color="tab:purple")
 axes[0].axvline(clusterer.distortion_, ls=":", color="0.4")
 axes[0].set(xscale="log", xlabel="distortion", ylabel="whole description, nats")
 twin = axes[0].twinx()
 twin.step(path["distortion"], path["n_clusters"], where="mid", color="0.6")
-twin.set(ylabel="clusters of at least five", ylim=(0, 8))
+twin.set(ylim=(0, 8))
+# Each label in the colour of its curve.
+twin.set_ylabel("clusters of at least five", color="0.4")
+axes[0].yaxis.label.set_color("tab:purple")
 axes[0].set_title("which distortion?")
 dendrogram(
     linkage,
@@ -83,6 +86,7 @@ dendrogram(
     color_threshold=clusterer.distance_threshold_,
     above_threshold_color="0.6",
     leaf_rotation=90,
+    leaf_font_size=8,
 )
 axes[1].axhline(clusterer.distance_threshold_, ls=":", color="0.4")
 axes[1].set(title="which joints?", xlabel="samples", ylabel="height, nats a sample")

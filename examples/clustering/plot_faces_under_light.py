@@ -112,23 +112,27 @@ plt.show()
 # The graph of the codes, sorted by the clusters found, has a block for each face. The subspaces of
 # the clusters, which keep three dimensions each, come close, since all of them describe lit heads:
 # a subspace need not be orthogonal to the others to be found.
-fig, axes = plt.subplots(1, 3, figsize=(15, 4.8), layout="constrained")
-AffinityDisplay.from_estimator(clusterer, ax=axes[0])
+fig, axes = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
+AffinityDisplay.from_estimator(clusterer, faces, ax=axes[0])
 PrincipalAngleDisplay.from_estimator(clusterer, ax=axes[1])
+plt.show()
+
+# %%
+# What the clusters tell
+# ----------------------
+fig, ax = plt.subplots(figsize=(8, 4), layout="constrained")
 places = np.arange(len(found))
 for shift, values, label, colour in (
     (-0.2, accuracy, "accuracy of the faces", "tab:purple"),
     (0.2, explained, "variance of the light explained", "gold"),
 ):
-    bars = axes[2].barh(
+    bars = ax.barh(
         places + shift, list(values.values()), 0.4, label=label, color=colour
     )
-    axes[2].bar_label(bars, fmt=" %.2f", fontsize=8)
-axes[2].set_yticks(places, list(found))
-axes[2].set(
-    xlim=(0, 1.12), ylim=(-0.5, 5.4), title="What the clusters tell: face or light"
-)
-axes[2].legend(loc="upper left")
+    ax.bar_label(bars, fmt=" %.2f", fontsize=8)
+ax.set_yticks(places, list(found))
+ax.set(xlim=(0, 1.12), ylim=(-0.5, 5.4), title="face or light?")
+ax.legend(loc="upper left")
 plt.show()
 
 # %%

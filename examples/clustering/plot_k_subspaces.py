@@ -48,7 +48,7 @@ for place, (name, labels) in enumerate(found.items(), start=1):
     # Clusters come in any order; show each in the colour of its class.
     counts = contingency_matrix(labels, y)
     match = linear_sum_assignment(counts, maximize=True)[1]
-    colors = np.array(["tab:blue", "tab:red", "tab:green"])[match]
+    colors = np.array(["tab:blue", "tab:orange", "black"])[match]
     ax.scatter(*X.T, c=colors[labels], s=8, depthshade=False)
     if name == "KSubspaces":
         for basis, color in zip(clusterer.bases_, colors, strict=True):

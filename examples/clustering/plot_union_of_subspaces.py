@@ -49,8 +49,9 @@ for place, (name, labels) in enumerate(found.items(), start=1):
     ax = fig.add_subplot(1, 3, place, projection="3d")
     # Clusters come in any order; show each in the colour of its class.
     counts = contingency_matrix(labels, y)
-    colors = linear_sum_assignment(counts, maximize=True)[1][labels]
-    ax.scatter(*X.T, c=colors, cmap="brg", s=8)
+    classes = linear_sum_assignment(counts, maximize=True)[1][labels]
+    colors = np.array(["tab:blue", "tab:orange", "black"])[classes]
+    ax.scatter(*X.T, c=colors, s=8, depthshade=False)
     score = clustering_accuracy(y, labels)
     ax.set(title=f"{name}\naccuracy {score:.2f}", xticks=[], yticks=[], zticks=[])
     ax.view_init(22, -60)
