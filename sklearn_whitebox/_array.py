@@ -6,6 +6,7 @@ import os
 import numpy as np
 import torch
 from sklearn import config_context, get_config
+from sklearn.utils import get_tags
 from sklearn.utils.validation import validate_data
 
 from sklearn_whitebox._compat import _get_output_config
@@ -43,7 +44,13 @@ def as_numpy(X):
     -------
     X : ndarray or object
         A NumPy array if `X` was an array of another library.
+
+    Raises
+    ------
+    TypeError
+        If `X` is a lazy collection of dask.
     """
+    _refuse_lazy(X, "An argument")
     if torch.is_tensor(X):
         X = X.detach()
         if X.dtype in (torch.bfloat16, torch.float16):
@@ -94,9 +101,10 @@ def validate_array(
         If the input is not numeric, not finite, too large or too small to square, or
         has another number of features than at fit.
     """
-    _refuse_lazy(X)
+    _refuse_lazy(X, "X", estimator, reset=reset)
     check_params.setdefault("dtype", _FLOATS)
     if y is not None and not isinstance(y, str):
+        _refuse_lazy(y, "y", estimator, reset=reset)
         y = as_numpy(y)
     # A dispatching scikit-learn would hand other libraries' arrays through unchanged.
     with config_context(array_api_dispatch=False):
@@ -112,12 +120,22 @@ def validate_array(
     return out
 
 
-def _refuse_lazy(X):
-    if hasattr(X, "__dask_graph__"):
-        raise TypeError(
-            "X is a lazy dask collection; validation would load all of it into memory. "
-            "Pass X.compute(), or feed its blocks to partial_fit."
-        )
+def _refuse_lazy(X, name, estimator=None, *, reset=True):
+    """Refuse collections of dask, and say how they are used."""
+    if not hasattr(X, "__dask_graph__"):
+        return
+    way = f"pass {'it' if name == 'An argument' else name}.compute()"
+    if not reset:
+        way += ", or go block by block, as by X.map_blocks(estimator.predict, ...)"
+    elif hasattr(estimator, "fit_blocks"):
+        labelled = name == "y" or get_tags(estimator).target_tags.required
+        way += f", or call fit_blocks({'(X, y)' if labelled else 'X'})"
+    elif estimator is not None:
+        way += " of a sample of the rows"
+    raise TypeError(
+        f"{name} is a lazy dask collection; validation would load all of it into "
+        f"memory. Use its blocks or load it yourself: {way}."
+    )
 
 
 def _check_range(X, power):

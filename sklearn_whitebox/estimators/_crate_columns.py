@@ -110,7 +110,7 @@ def read_columns(
         there, a column of text is not among the nominal ones, or names or number of
         the columns differ from those at fit.
     """
-    _refuse_lazy(X)
+    _refuse_lazy(X, "X", estimator, reset=reset)
     X = as_frame(as_numpy(X))
     if missing == "token":
         check_params["ensure_all_finite"] = "allow-nan"

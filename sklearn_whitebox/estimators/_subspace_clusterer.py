@@ -12,7 +12,7 @@ from sklearn.base import (
 )
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_whitebox._array import check_memory, restore, validate_array
+from sklearn_whitebox._array import as_numpy, check_memory, restore, validate_array
 from sklearn_whitebox._compat import Interval, StrOptions, _check_sample_weight
 from sklearn_whitebox._progress import Progress
 from sklearn_whitebox._threads import serial_blas
@@ -371,7 +371,10 @@ class SubspaceClusterer(
         weights = np.ones(len(data))
         if sample_weight is not None:
             weights = _check_sample_weight(
-                sample_weight, data, dtype=np.float64, ensure_non_negative=True
+                as_numpy(sample_weight),
+                data,
+                dtype=np.float64,
+                ensure_non_negative=True,
             )
         first, inverse, totals = merge_equal_rows(data, weights)
         n_anchors = self._count_anchors(len(first))
