@@ -134,7 +134,7 @@ TREE = (
             ),
         ),
         (
-            "that it is an image, perhaps turned",
+            "an image, perhaps turned",
             ("PolarTransformer", "polar_transformer", "before ReduNetClassifier"),
         ),
     ],

@@ -92,7 +92,7 @@ def draw(found, theme):
         "svg.hashsalt": "white-box",
     }
     with mpl.rc_context(style):
-        fig = plt.figure(figsize=(10, 6.1))
+        fig = plt.figure(figsize=(10, 5.7))
         grid = fig.add_gridspec(
             2,
             12,
@@ -102,7 +102,7 @@ def draw(found, theme):
             left=0.02,
             right=0.985,
             top=0.94,
-            bottom=0.085,
+            bottom=0.06,
         )
         draw_cloud(fig.add_subplot(grid[0, :4], projection="3d"), found)
         draw_rates(fig.add_subplot(grid[0, 4:8]), found, ink)
