@@ -136,7 +136,8 @@ for ax, (rule, measure) in zip(axes[: len(rules)], rules.items(), strict=True):
     bars = ax.barh(places, [value or 0 for value in values], color="tab:purple")
     ax.bar_label(
         bars,
-        [" not tried" if value is None else f" {value:.3f}" for value in values],
+        ["not tried" if value is None else f"{value:.3f}" for value in values],
+        padding=4,
         # Readable where a limit runs through them.
         bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
     )
