@@ -2,10 +2,10 @@
 
 import numpy as np
 import torch
-from sklearn.utils.validation import check_is_fitted
 
 from sklearn_whitebox._array import to_tensor
 from sklearn_whitebox.estimators._crate_ensemble import network_weights
+from sklearn_whitebox.estimators._export import builds_module
 from sklearn_whitebox.estimators._network_state import load_arrays
 from sklearn_whitebox.modules._crate import CRATE
 from sklearn_whitebox.modules._crate_config import CRATEConfig
@@ -16,6 +16,7 @@ from sklearn_whitebox.modules._exported_crate import (
 )
 
 
+@builds_module
 def probabilities_module(estimator):
     """Build what gives the probabilities of the classes.
 
@@ -30,9 +31,10 @@ def probabilities_module(estimator):
         On the CPU, in evaluation mode.
     """
     inputs, networks = _parts(estimator)
-    return CRATEProbabilities(inputs, networks, estimator.temperature_).eval()
+    return CRATEProbabilities(inputs, networks, estimator.temperature_)
 
 
+@builds_module
 def values_module(estimator):
     """Build what predicts numbers.
 
@@ -53,11 +55,10 @@ def values_module(estimator):
         mean=to_tensor(estimator.target_mean_, dtype=torch.float64),
         scale=to_tensor(estimator.target_scale_, dtype=torch.float64),
         is_flat=estimator._is_flat,
-    ).eval()
+    )
 
 
 def _parts(estimator):
-    check_is_fitted(estimator)
     config = CRATEConfig(**estimator._architecture)
     # Few rows are trained in double precision, too, but runtimes prefer single.
     is_double = estimator.precision == "float64"

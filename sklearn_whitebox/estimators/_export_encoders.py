@@ -2,11 +2,11 @@
 
 import numpy as np
 import torch
-from sklearn.utils.validation import check_is_fitted
 
 from sklearn_whitebox._array import to_tensor
 from sklearn_whitebox.estimators._autoencoder_state import module_of
 from sklearn_whitebox.estimators._embedding_network import make_network
+from sklearn_whitebox.estimators._export import builds_module
 from sklearn_whitebox.estimators._network_state import load_arrays
 from sklearn_whitebox.estimators._rate_clusterer_steps import network_of
 from sklearn_whitebox.modules._exported import Standardize
@@ -18,6 +18,7 @@ from sklearn_whitebox.modules._exported_encoders import (
 )
 
 
+@builds_module
 def embedding_module(estimator):
     """Build what computes the features of an embedding.
 
@@ -31,13 +32,13 @@ def embedding_module(estimator):
     module : Embedding
         On the CPU, in evaluation mode.
     """
-    check_is_fitted(estimator)
     network = load_arrays(make_network(estimator), estimator.weights_)
     factor = None if estimator._sphere else float(estimator.feature_scale_)
     scaler = _standardize(estimator.mean_, estimator.scale_)
-    return Embedding(scaler, network, factor).requires_grad_().eval()
+    return Embedding(scaler, network, factor)
 
 
+@builds_module
 def clusters_module(estimator):
     """Build what computes features and clusters.
 
@@ -51,12 +52,12 @@ def clusters_module(estimator):
     module : ClusterAssigner
         On the CPU, in evaluation mode.
     """
-    check_is_fitted(estimator)
     network = network_of(estimator.weights_)
     bases = [to_tensor(basis, dtype=torch.float32) for basis in estimator.bases_]
-    return ClusterAssigner(network, bases, estimator._largest_cluster).eval()
+    return ClusterAssigner(network, bases, estimator._largest_cluster)
 
 
+@builds_module
 def sparse_coder_module(estimator):
     """Build what codes rows by an unrolled solver.
 
@@ -75,7 +76,6 @@ def sparse_coder_module(estimator):
     ValueError
         If codes are mended by an exact solver.
     """
-    check_is_fitted(estimator)
     if estimator.safeguard:
         raise ValueError(
             "safeguard=True lets an exact solver mend the codes, which no module can; "
@@ -87,9 +87,10 @@ def sparse_coder_module(estimator):
     network = parts.make_module(torch.float64 if is_double else torch.float32)
     load_arrays(network, estimator.weights_)
     unit = parts.scale / parts.atom_length
-    return SparseCoder(network, scale=parts.scale, unit=unit).eval()
+    return SparseCoder(network, scale=parts.scale, unit=unit)
 
 
+@builds_module
 def autoencoder_module(estimator):
     """Build what codes rows by a sparse autoencoder.
 
@@ -103,10 +104,9 @@ def autoencoder_module(estimator):
     module : Autoencoder
         On the CPU, in evaluation mode.
     """
-    check_is_fitted(estimator)
     network = module_of(estimator.weights_, estimator._n_active, torch.float32)
     scaler = _standardize(estimator.center_, estimator.scale_)
-    return Autoencoder(scaler, network).eval()
+    return Autoencoder(scaler, network)
 
 
 def _standardize(centre, scale):

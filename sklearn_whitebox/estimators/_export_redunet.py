@@ -5,9 +5,9 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from sklearn.utils.validation import check_is_fitted
 
 from sklearn_whitebox._array import to_tensor
+from sklearn_whitebox.estimators._export import builds_module
 from sklearn_whitebox.modules._exported import Standardize
 from sklearn_whitebox.modules._exported_redunet import (
     ClassScores,
@@ -22,6 +22,7 @@ from sklearn_whitebox.solvers._redunet_layers import DENSE
 from sklearn_whitebox.solvers._redunet_spectra import frequency_weights
 
 
+@builds_module
 def redunet_module(estimator):
     """Build what gives the probabilities of the classes.
 
@@ -40,19 +41,17 @@ def redunet_module(estimator):
     ValueError
         If the lift is a transformer of the user.
     """
-    check_is_fitted(estimator)
     is_double = estimator._dtype in ("float64", "complex128")
     dtype = torch.float64 if is_double else torch.float32
     shape = estimator._lifted_shape()
     shares = frequency_weights(shape)
-    module = ReduNetProbabilities(
+    return ReduNetProbabilities(
         _rows(estimator, dtype),
         None if shape is None else RealSpectra(shape, dtype),
         [_step(layer, dtype) for layer in estimator._layers()],
         to_tensor(shares / shares.sum(), dtype=dtype),
         _scores(estimator, shares),
     )
-    return module.eval()
 
 
 def _rows(estimator, dtype):

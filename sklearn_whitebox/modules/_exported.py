@@ -23,12 +23,17 @@ class RowsModule(nn.Module):
 
     def _rows(self, X: Tensor) -> Tensor:
         """Refuse what is no table of so many columns: it would be broadcast."""
+        if not isinstance(X, Tensor):
+            raise TypeError(
+                f"X must be a torch.Tensor, not a {type(X).__name__}; use "
+                "torch.from_numpy(X)."
+            )
         if X.ndim != 2 or X.shape[1] != self.n_features:
             raise ValueError(
                 f"X has shape {tuple(X.shape)}, but this module takes rows of shape "
                 f"(n_samples, {self.n_features})."
             )
-        return X if X.is_floating_point() else X.to(torch.get_default_dtype())
+        return X if X.is_floating_point() else X.to(torch.float64)
 
 
 class Standardize(nn.Module):

@@ -89,7 +89,8 @@ class CRATEInputs(RowsModule):
 
     def _scaled(self, numbers: Tensor) -> Tensor:
         numbers = numbers.to(self.centre.dtype)
-        scaled = ((numbers - self.centre) * self.scale).clamp(-_FAR, _FAR)
+        far = min(_FAR, torch.finfo(numbers.dtype).max)
+        scaled = ((numbers - self.centre) * self.scale).clamp(-far, far)
         if self.soften:
             scaled = scaled / (1 + (scaled / 3).square()).sqrt()
         # Not every runtime hands NaN through a clamp.

@@ -213,6 +213,39 @@ def test_rows_of_another_width_are_refused(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_all_that_a_module_computes_with_moves_with_it(name):
+    module = fitted(name).build_module().to("meta")
+    found = module(torch.zeros(3, 64, device="meta"))
+    found = found if isinstance(found, tuple) else (found,)
+    assert all(part.device.type == "meta" for part in found)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_modes_of_the_caller_do_not_matter(name):
+    model, (X, _) = fitted(name), digits(5)
+    wanted = run(model.build_module(), X)
+    with torch.inference_mode(), torch.device("meta"):
+        module = model.build_module()
+    assert not any(p.is_inference() for p in module.parameters())
+    np.testing.assert_array_equal(run(module, X)[0], wanted[0])
+
+
+def test_arrays_are_refused_with_the_way_out():
+    module, (X, _) = fitted("classifier").build_module(), digits(5)
+    with pytest.raises(TypeError, match=r"torch\.from_numpy"):
+        module(X)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_modules_run_in_half_precision(dtype):
+    model, (X, _) = fitted("classifier"), digits(60)
+    found = model.build_module().to(dtype)(torch.from_numpy(X))
+    assert found.dtype == dtype
+    wanted = model.predict_proba(X)
+    np.testing.assert_allclose(found.detach().float().numpy(), wanted, atol=0.1)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_the_global_generator_is_not_touched(name):
     model = fitted(name)
     before = torch.get_rng_state()
