@@ -3,6 +3,7 @@
 import re
 import reprlib
 
+import scipy.sparse as sp
 from sklearn.utils.metadata_routing import MetadataRequest
 
 from sklearn_whitebox import estimators
@@ -28,6 +29,8 @@ def _is_attribute(cls, name):
 def _way_out(value):
     if type(value).__name__ in ("RandomState", "Generator"):
         return f"Set it to an int, or use another way: {_OTHER_WAYS}."
+    if sp.issparse(value):
+        return f"Pass it in another layout, as by its method tocsr(); {_OTHER_WAYS}."
     if hasattr(value, "get_params"):
         return f"save keeps estimators of sklearn_whitebox only; {_OTHER_WAYS}."
     if type(value).__module__.partition(".")[0] in ("pandas", "polars", "torch"):

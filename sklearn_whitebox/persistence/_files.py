@@ -53,16 +53,24 @@ def open_regular(path):
         yield file
 
 
-def _existing_mode(target):
+def _existing(target):
     try:
-        mode = target.lstat().st_mode
+        status = target.lstat()
     except FileNotFoundError:
         return None
-    _refuse_others(mode, target)
+    _refuse_others(status.st_mode, target)
     # A file may be replaced in a folder where it must not be written.
     if not os.access(target, os.W_OK):
         raise PermissionError(f"{str(target)!r} must not be written.")
-    return stat.S_IMODE(mode)
+    return status
+
+
+def _take_over(descriptor, status):
+    """Give a new file the owner, if we may, and the permissions of another one."""
+    if status is not None and hasattr(os, "fchmod"):
+        with contextlib.suppress(OSError):
+            os.fchown(descriptor, status.st_uid, status.st_gid)
+        os.fchmod(descriptor, stat.S_IMODE(status.st_mode))
 
 
 def _sync_folder(folder):
@@ -98,19 +106,21 @@ def replacing(path):
         If the file cannot be written.
     """
     target = Path(os.path.realpath(_text_path(path)))
-    mode = _existing_mode(target)
+    status = _existing(target)
     beside = target.parent / f".sklearn_whitebox-{secrets.token_hex(8)}.tmp"
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     try:
         # As for a file by ``open``, the process' mask decides who may read it.
         with os.fdopen(os.open(beside, flags, 0o666), "wb") as file:
-            if mode is not None and hasattr(os, "fchmod"):
-                os.fchmod(file.fileno(), mode)
+            _take_over(file.fileno(), status)
             yield file
             file.flush()
             os.fsync(file.fileno())
         beside.replace(target)
-    except BaseException:
+    except BaseException as error:
         beside.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            # The user knows this file only.
+            error.filename, error.filename2 = str(target), None
         raise
     _sync_folder(target.parent)
