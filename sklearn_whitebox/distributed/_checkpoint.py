@@ -190,6 +190,8 @@ class Journal:
         if path.exists():
             known = _read_manifest(path)
             _compare(self._folder, known, manifest)
+            for left in self._folder.glob(".sklearn_whitebox-*.tmp"):
+                left.unlink()  # of a process that was killed while it wrote
             return compact_json(known).encode()
         self._folder.mkdir(parents=True, exist_ok=True)
         if any(self._folder.glob("*.safetensors")):
@@ -243,10 +245,11 @@ class Journal:
 
 def _decode(data):
     file = io.BytesIO(data)
-    entries, metadata = read_header(file, len(data))
+    header = read_header(file, len(data))
+    metadata = header.metadata
     if not {"run", "name", "shapes", "facts"} <= set(metadata):
         raise InvalidFile("it is no checkpoint")
-    arrays = read_arrays(file, entries, metadata)
+    arrays = read_arrays(file, len(data), header)
     shapes = strict_json(metadata["shapes"], "shapes")
     arrays = {name: array.reshape(shapes[name]) for name, array in arrays.items()}
     return metadata, arrays, strict_json(metadata["facts"], "facts")

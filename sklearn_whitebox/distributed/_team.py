@@ -5,16 +5,18 @@ import datetime
 import inspect
 import json
 import os
+import warnings
 
 import numpy as np
 import torch
 from torch import distributed
-from torch.nn.parallel import DistributedDataParallel
 
+from sklearn_whitebox.distributed._meeting import meet, open_store
 from sklearn_whitebox.modules._shared_draws import SharedGenerator
 from sklearn_whitebox.solvers._team import Team
 
-_RAISED = {kind.__name__: kind for kind in (ValueError, TypeError, OSError)}
+_SHARED = (ValueError, TypeError, OSError, RuntimeError)
+_RAISED = {kind.__name__: kind for kind in _SHARED}
 
 
 class LoneTeam(Team):
@@ -124,6 +126,8 @@ class ProcessTeam(LoneTeam):
 
     def wrap(self, module):
         """Average gradients by DistributedDataParallel; see the parent."""
+        from torch.nn.parallel import DistributedDataParallel
+
         ids = [self._device.index] if self._device.type == "cuda" else None
         # Edges of bins never change, and the option that says so has two names.
         known = inspect.signature(DistributedDataParallel).parameters
@@ -168,13 +172,14 @@ class ProcessTeam(LoneTeam):
                 data = function() or b""
             except Exception as caught:
                 error = caught
-                failure = [type(error).__name__, str(error)]
+                kinds = [name for name, k in _RAISED.items() if isinstance(error, k)]
+                failure = [kinds[0] if kinds else "RuntimeError", str(error)]
         failure, length = self.exchange([failure, len(data)])[0]
         if error is not None:
             raise error
         if failure is not None:
             kind, message = failure
-            raise _RAISED.get(kind, RuntimeError)(message)
+            raise _RAISED[kind](message)
         if length == 0:
             return b""
         values = torch.empty(length, dtype=torch.uint8)
@@ -237,9 +242,23 @@ def join_team(requested, *, backend, timeout):
         group = distributed.new_group(backend=backend, timeout=wait)
     else:
         home = device if backend == "nccl" else None
-        distributed.init_process_group(backend, timeout=wait, device_id=home)
+        base, rank, size = open_store(wait)
+        # Addresses of an earlier group must not be taken for those of this one.
+        word = meet(base, rank, size, timeout)
+        store = distributed.PrefixStore(f"sklearn_whitebox/{word}", base)
+        distributed.init_process_group(
+            backend,
+            store=store,
+            rank=rank,
+            world_size=size,
+            timeout=wait,
+            device_id=home,
+        )
     try:
-        yield ProcessTeam(group, device)
+        with warnings.catch_warnings():
+            # Of gradients with an axis of one entry; it costs nothing here.
+            warnings.filterwarnings("ignore", message="Grad strides do not match")
+            yield ProcessTeam(group, device)
     finally:
         distributed.destroy_process_group(group)
 
