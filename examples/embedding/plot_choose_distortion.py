@@ -98,6 +98,7 @@ for ax, score in zip(axes, scores[:3], strict=True):
         title=f"rank correlation {correlation:.2f}\nwould choose {chosen:.3f}",
         xlabel=name,
     )
+    ax.locator_params(axis="x", nbins=4)
 axes[0].set_ylabel("accuracy on held-out rows")
 bar = fig.colorbar(
     points, ax=axes, ticks=np.log10(grid["ratereductionembedding__distortion"])

@@ -46,7 +46,7 @@ fig, axes = plt.subplots(
 for ax, (iteration, Z) in zip(axes, snapshots.items(), strict=True):
     share = rate_reduction(Z, labels) / optimum
     title = f"step {iteration}\n{share:.0%} of the attainable rate reduction"
-    FeatureSphereDisplay(Z, labels).plot(ax, title=title)
+    FeatureSphereDisplay(Z, labels).plot(ax, title=title, legend=False)
 plt.show()
 
 # %%
@@ -70,7 +70,8 @@ attainable = optimal_rate_reduction(sizes, 3)
 for ax, (name, Z) in zip(axes, images.items(), strict=True):
     share = rate_reduction(project_sphere(Z), y_test) / attainable
     display = FeatureSphereDisplay(Z, y_test)
-    display.plot(ax, title=f"{name}\n{share:.0%} of the attainable rate reduction")
+    title = f"{name}\n{share:.0%} of the attainable rate reduction"
+    display.plot(ax, title=title, legend=False)
 axes[-1].legend(title="digit")
 plt.show()
 

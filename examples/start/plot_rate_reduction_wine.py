@@ -38,7 +38,7 @@ for ax, (name, method) in zip(axes, methods.items(), strict=True):
     unit = Z_test / np.linalg.norm(Z_test, axis=1, keepdims=True)
     image = ax.imshow(np.abs(unit @ unit.T)[order][:, order], cmap="magma", vmax=1)
     ax.set(
-        title=f"{name}\nrate reduction {rate:.2f} nats, 5-NN accuracy {accuracy:.3f}",
+        title=f"{name}\nrate reduction {rate:.2f} nats\n5-NN accuracy {accuracy:.3f}",
         xlabel="unseen wine, sorted by cultivar",
         ylabel="unseen wine, sorted by cultivar",
     )

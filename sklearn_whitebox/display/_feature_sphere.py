@@ -122,7 +122,7 @@ class FeatureSphereDisplay:
             )
         return cls(*check_features(Z, y)).plot(ax, **plot_settings)
 
-    def plot(self, ax=None, *, size=8.0, title=None):
+    def plot(self, ax=None, *, size=8.0, title=None, legend=True):
         """Draw the sphere, the features and the directions of the classes.
 
         Parameters
@@ -133,6 +133,8 @@ class FeatureSphereDisplay:
             Size of the points, as in ``scatter``.
         title : str, default=None
             Title of the axes.
+        legend : bool, default=True
+            Whether to name the colours, if there are not more than 12 classes.
 
         Returns
         -------
@@ -189,6 +191,6 @@ class FeatureSphereDisplay:
         self.ax_.set_axis_off()
         self.ax_.set_box_aspect((1, 1, 1), zoom=1.2)
         self.ax_.set_title(title or "")
-        if len(classes) <= _MOST_NAMED:
+        if legend and len(classes) <= _MOST_NAMED:
             self.ax_.legend(title="class", fontsize="small", loc="upper left")
         return self
