@@ -16,6 +16,7 @@ from sklearn_whitebox._array import as_numpy, check_memory, restore, validate_ar
 from sklearn_whitebox._compat import Interval, StrOptions, _check_sample_weight
 from sklearn_whitebox._threads import serial_blas
 from sklearn_whitebox.estimators._base import WhiteboxEstimator, all_or_nothing
+from sklearn_whitebox.estimators._export_closed import subspaces_module
 from sklearn_whitebox.estimators._moment_blocks import gather_moments
 from sklearn_whitebox.solvers._incremental_coding import add_moments, class_moments
 from sklearn_whitebox.solvers._left_out_subspaces import LeftOutSubspaces
@@ -518,6 +519,20 @@ class NearestSubspaceClassifier(
             Columns in the order of `classes_`; rows sum to one.
         """
         return restore(np.exp(log_softmax(self._scores(X), axis=1)), like=X)
+
+    def build_module(self):
+        """Build the fitted model as a module of plain torch.
+
+        Changing it does not change the estimator. What it takes and how to write it as
+        ONNX is told in the :ref:`User Guide <export>`.
+
+        Returns
+        -------
+        module : torch.nn.Module
+            On the CPU, in evaluation mode. Its ``forward(X)`` gives what
+            :meth:`predict_proba` gives for a tensor of the same rows.
+        """
+        return subspaces_module(self)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_whitebox._array import check_memory, restore, validate_array
 from sklearn_whitebox._compat import Interval
 from sklearn_whitebox.estimators._base import WhiteboxEstimator, all_or_nothing
+from sklearn_whitebox.estimators._export_closed import resampler_module
 
 
 class PolarTransformer(
@@ -152,6 +153,20 @@ class PolarTransformer(
         Z = (sampling.T.astype(rows.dtype) @ pixels.T).T
         Z = np.ascontiguousarray(Z).reshape(len(rows), self._n_features_out)
         return restore(Z, like=X, estimator=self)
+
+    def build_module(self):
+        """Build the fitted model as a module of plain torch.
+
+        Changing it does not change the estimator. What it takes and how to write it as
+        ONNX is told in the :ref:`User Guide <export>`.
+
+        Returns
+        -------
+        module : torch.nn.Module
+            On the CPU, in evaluation mode. Its ``forward(X)`` gives what
+            :meth:`transform` gives for a tensor of the same rows.
+        """
+        return resampler_module(self)
 
     @property
     def _n_features_out(self):

@@ -12,6 +12,8 @@ from sklearn_whitebox import (
     CRATEClassifier,
     CRATERegressor,
     LearnedSparseEncoder,
+    NearestSubspaceClassifier,
+    PolarTransformer,
     RateReductionClusterer,
     RateReductionEmbedding,
     ReduNetClassifier,
@@ -43,7 +45,7 @@ def serve(module, X, path):
         path,
         input_names=["X"],
         dynamo=True,
-        dynamic_shapes=({0: "n_samples"},),
+        dynamic_shapes=({0: torch.export.Dim("n_samples")},),
         external_data=False,
         verbose=False,
     )
@@ -171,6 +173,25 @@ def test_autoencoder(tmp_path):
     model = SparseAutoencoder(20, max_iter=2, random_state=0).fit(X)
     run = check(model.build_module(), X, tmp_path / "model.onnx")
     np.testing.assert_allclose(run(X)[0], model.transform(X), atol=1e-4)
+
+
+@pytest.mark.slow
+def test_nearest_subspaces(tmp_path):
+    X, y = digits()
+    model = NearestSubspaceClassifier().fit(X, y)
+    check(model.build_module(), X, tmp_path / "model.onnx")
+
+
+@pytest.mark.slow
+def test_a_pipeline_of_modules(tmp_path):
+    X, y = digits()
+    polar = PolarTransformer(4, n_angles=16).fit(X)
+    rings = polar.transform(X)
+    model = ReduNetClassifier(2, input_shape=polar.output_shape_, random_state=0)
+    model.fit(rings, y)
+    module = torch.nn.Sequential(polar.build_module(), model.build_module())
+    run = check(module, X, tmp_path / "model.onnx")
+    np.testing.assert_allclose(run(X)[0], model.predict_proba(rings), atol=1e-5)
 
 
 def test_an_exported_program_needs_no_class_of_ours(tmp_path):
