@@ -27,7 +27,7 @@ class CRATERegressor(RegressorMixin, BaseCRATE):
     standardised targets. What each layer does can be measured by
     :meth:`layer_statistics` and seen by :meth:`attention_maps`.
 
-    Read more in the :ref:`User Guide <crate>`.
+    Read more in the :ref:`User Guide <crate_regressor>`.
 
     Parameters
     ----------
