@@ -47,7 +47,7 @@ class EnsembleKSubspaces(
     them that fit best vote on who belongs together. The most frequent partners of each
     sample make a graph, and spectral clustering of the graph finds the clusters.
 
-    Read more in the :ref:`User Guide <k_subspaces>`.
+    Read more in the :ref:`User Guide <ensemble_k_subspaces>`.
 
     Parameters
     ----------
