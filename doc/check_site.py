@@ -22,7 +22,7 @@ class Page(HTMLParser):
     def __init__(self):
         super().__init__()
         self.anchors, self.links, self.silent = {"", "top"}, [], []
-        self.title, self._in_title, self._in_main = "", False, False
+        self.title, self._in_title = "", False
         self.headings = 0
 
     def handle_starttag(self, tag, attributes):
@@ -35,7 +35,9 @@ class Page(HTMLParser):
             self.links.append(found["src"])
         elif tag == "link" and found.get("rel") in {"stylesheet", "icon"}:
             self.links.append(found["href"])
-        if tag == "img" and not (found.get("alt") or "").strip():
+        # Thumbnails of the gallery stand beside their title and say nothing more.
+        thumbnail = str(found.get("src")).endswith(("_thumb.png", "_thumb.svg"))
+        if tag == "img" and not thumbnail and not (found.get("alt") or "").strip():
             self.silent.append(found.get("src", "?"))
         self._in_title |= tag == "title" and not self.title
         self.headings += tag == "h1"
