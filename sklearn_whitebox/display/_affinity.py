@@ -209,13 +209,21 @@ class AffinityDisplay:
         share : float
             From 0 to 1; NaN for an empty affinity.
         """
-        links = sparse.coo_array(self.affinity)
-        labels = np.asarray(self.labels)
-        row, column = links.coords
-        weights = np.abs(links.data)
-        same = labels[row] == labels[column]
-        total = weights.sum()
-        return float(weights[same].sum() / total) if total else float("nan")
+        labels, affinity = np.asarray(self.labels), self.affinity
+        if sparse.issparse(affinity):
+            links = sparse.coo_array(affinity)
+            row, column = links.coords
+            weights = np.abs(links.data)
+            total = weights.sum(dtype=np.float64)
+            within = weights[labels[row] == labels[column]].sum(dtype=np.float64)
+        else:
+            total = within = 0.0
+            for label in np.unique(labels):
+                members = labels == label
+                rows = np.abs(np.asarray(affinity)[members])
+                total += rows.sum(dtype=np.float64)
+                within += rows[:, members].sum(dtype=np.float64)
+        return float(within / total) if total else float("nan")
 
     def plot(self, ax=None, *, cmap="Greys", max_cells=200, colorbar=True):
         """Draw the matrix, darker where the connection is stronger.
