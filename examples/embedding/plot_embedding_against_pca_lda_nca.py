@@ -62,13 +62,14 @@ for name, make in methods.items():
     seconds[name] = time.perf_counter() - start
 
 fig, ax = plt.subplots(figsize=(6.5, 4.3), layout="constrained")
-for name, values in accuracies.items():
-    ax.plot(used[name], values, "o-", label=f"{name} ({seconds[name]:.1f} s)")
+for (name, values), marker in zip(accuracies.items(), "osD^", strict=True):
+    label = f"{name} ({seconds[name]:.1f} s)"
+    ax.plot(used[name], values, marker + "-", label=label)
 ax.set(xlabel="dimension", ylabel="5-NN accuracy on unseen digits", ylim=(0.45, 1))
 ax.set_xscale("log", base=2)
 ax.xaxis.set_major_formatter("{x:g}")
 ax.grid(visible=True, alpha=0.3)
-ax.legend()
+ax.legend(loc="lower right")
 plt.show()
 
 # %%

@@ -76,10 +76,11 @@ plain = [models["ReduNet, plain"].predict_proba(x)[0, 1] for x in shifted]
 fig, axes = plt.subplots(1, 2, figsize=(10, 3.4), layout="constrained")
 axes[0].imshow(features, cmap="coolwarm")
 axes[0].set(xlabel="sample", ylabel="shift of the signal", title="one channel")
-axes[1].plot(chance, label="input_shape")
+axes[1].plot(chance, "--", label="input_shape")
 axes[1].plot(plain, label="plain")
 axes[1].set(xlabel="shift of the signal", ylabel="probability of the mirror image")
-axes[1].legend()
+axes[1].set_ylim(-0.05, 1.2)
+axes[1].legend(loc="upper center", ncols=2)
 plt.show()
 
 # %%
@@ -117,9 +118,9 @@ for angle in angles:
 fig, ax = plt.subplots(figsize=(6.5, 3.6), layout="constrained")
 for name, values in curves.items():
     ax.plot(angles, values, "o-", label=name)
-ax.set(xlabel="rotation of unseen digits in degrees", ylabel="accuracy", ylim=(0, 1))
+ax.set(xlabel="rotation of unseen digits in degrees", ylabel="accuracy", ylim=(0, 1.15))
 ax.set_xticks(angles[::3])
-ax.legend()
+ax.legend(loc="upper center", ncols=2)
 plt.show()
 
 # %%
