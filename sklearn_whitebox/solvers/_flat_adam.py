@@ -53,6 +53,17 @@ class FlatAdamW:
         """The vectors that the parameters are parts of."""
         return [flat for flat, _ in self._groups]
 
+    def lay_out(self) -> None:
+        """Lay out the parameters whose moments are known, before any gradient.
+
+        Products may differ in the last bit with the place of their factors in memory.
+        A run that goes on has to have the places that it had.
+        """
+        for name, p in self._waiting.items():
+            if name in self._known:
+                p.grad = torch.zeros_like(p)
+        self._take_up()
+
     def zero_grad(self) -> None:
         """Set all gradients to zero."""
         for flat in self.vectors:

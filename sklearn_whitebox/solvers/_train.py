@@ -246,8 +246,12 @@ class _Run:
 
     def resume(self, state: TrainState) -> None:
         """Go on from where another run stood."""
-        self._module.load_state_dict(state.weights)
+        with torch.no_grad():
+            # Loading could derive other tensors anew, and from rounded ones.
+            for name, weight in self._module.state_dict().items():
+                weight.copy_(state.weights[name])
         self._optimizer = self._make_optimizer(state.moments)
+        self._optimizer.lay_out()
         self._kept = {n: w.to(self._device) for n, w in state.kept.items()}
         self._best, self._step = state.best, state.step
         self.result.loss_curve = list(state.loss_curve)

@@ -58,6 +58,7 @@ def test_two_processes_give_the_model_of_one(tmp_path):
         assert_allclose(first["temperature"], temperature, rtol=max(tol, 1e-5))
 
 
+@pytest.mark.slow
 def test_all_processes_stop_where_one_cannot_go_on(tmp_path):
     done = torchrun(SCRIPT, "refuse", tmp_path)
     assert done.returncode == 0, done.stderr

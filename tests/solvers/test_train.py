@@ -204,6 +204,34 @@ def test_the_state_of_the_optimiser_goes_on_where_it_ended(task):
         assert_allclose(second.weights[name], weight, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.parametrize("epoch", [0, 3])
+def test_training_goes_on_bitwise_from_a_state(task, epoch):
+    module, loss = task
+    first = {n: w.clone() for n, w in module.state_dict().items()}
+    losses, states = iter([5.0, 2.0, 3.0, 4.0, 1.0] * 2), []
+    settings = _settings(weight_decay=0.1, patience=4)
+
+    def validate():
+        return next(losses)
+
+    whole = train(
+        module, loss, _batches, settings, validate=validate, keep=states.append
+    )
+    assert len(states) == 4  # none after the last pass
+    with torch.random.fork_rng(devices=[]):
+        module.__init__()
+    module.load_state_dict(first)
+    state = states[epoch]
+    for _ in range(epoch + 1):
+        next(losses)
+    found = train(module, loss, _batches, settings, validate=validate, start=state)
+    assert found.loss_curve == whole.loss_curve
+    assert found.validation_curve == whole.validation_curve
+    assert found.best_iter == whole.best_iter == 5
+    for name, weight in whole.weights.items():
+        assert_array_equal(found.weights[name], weight)
+
+
 @pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
 def test_training_works_where_gradients_are_off(task, context):
     module, loss = task
