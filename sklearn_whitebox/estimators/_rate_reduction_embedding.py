@@ -76,9 +76,9 @@ class RateReductionEmbedding(
     distortion : float, default=0.5
         Allowed mean squared error ε² of the code, for features of unit norm. Larger
         values make the classes more compact, smaller ones spread them out.
-    objective : {"supervised", "semi_supervised", "self_supervised"}, \
-            default="supervised"
-        Where classes come from. With ``"semi_supervised"`` a label of -1 (or the string
+    objective : str, default="supervised"
+        Where classes come from: ``"supervised"``, ``"semi_supervised"`` or
+        ``"self_supervised"``. With ``"semi_supervised"`` a label of -1 (or the string
         "-1") says that a row has none; such rows spread the features of all. With
         ``"self_supervised"`` the views of a row are a class and `y` is ignored.
     augment : {"auto"} or callable or None, default="auto"
