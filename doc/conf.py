@@ -1,9 +1,13 @@
 import inspect
 import os
+import sys
+from pathlib import Path
 
 from docutils import nodes
 
 import sklearn_whitebox
+
+sys.path.insert(0, str(Path(__file__).parent))  # for gallery_order
 
 project = "sklearn_whitebox"
 author = "The sklearn_whitebox developers"
@@ -71,7 +75,7 @@ sphinx_gallery_conf = {
         )
     ]
     + ["*"],
-    "within_subsection_order": "ExampleTitleSortKey",
+    "within_subsection_order": "gallery_order.ReadingOrder",
     "doc_module": ("sklearn_whitebox",),
     "backreferences_dir": "generated/backreferences",
     "prefer_full_module": {r"sklearn_whitebox\."},

@@ -61,6 +61,7 @@ ax.legend()
 plt.show()
 
 # %%
-# Off the diagonal blocks most cosines vanish: unseen wines of different cultivars have nearly
-# orthogonal features. Two cultivars settle on a single direction each, and the most varied one
-# spreads over three.
+# Off the diagonal blocks most cosines vanish: unseen wines of different cultivars have nearly orthogonal
+# features, and a rate reduction more than three times that of the principal components. One cultivar settles on a single
+# direction, the two others share their energy between two. The classifier gains nothing by it here:
+# principal components of this table serve neighbours at least as well.
