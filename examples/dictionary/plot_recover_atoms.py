@@ -100,10 +100,13 @@ scores = {
 }
 fig, axes = plt.subplots(1, 2, figsize=(9, 4.2), layout="constrained")
 AtomsDisplay.from_estimator(learner, image_shape=(8, 8), ax=axes[0])
-axes[1].barh(list(scores), list(scores.values()), color="tab:blue")
+# Points, since bars would have to begin at zero.
+axes[1].plot(list(scores.values()), list(scores), "o", color="tab:blue")
+axes[1].margins(y=0.3)
+axes[1].grid(axis="x", alpha=0.3)
 axes[1].set(xlim=(0.9, 1), xlabel="accuracy of logistic regression on unseen digits")
 for position, value in enumerate(scores.values()):
-    axes[1].text(value - 0.001, position, f"{value:.3f}", ha="right", color="white")
+    axes[1].text(value - 0.003, position, f"{value:.3f}", ha="right", va="center")
 plt.show()
 
 # %%
