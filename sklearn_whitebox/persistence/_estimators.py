@@ -80,7 +80,7 @@ def _describe(writer, estimator, level):
     if REGISTRY.get(cls.__name__) is not cls:
         return None
     names = cls._get_param_names()
-    own = vars(estimator)
+    own = dict(vars(estimator))
     params, state = {}, {}
     for name, value in own.items():
         if name in (_CALLBACKS, _REQUESTS):
@@ -128,14 +128,14 @@ def describe(estimator):
     writer = Writer(_describe)
     cls = type(estimator)
     if REGISTRY.get(cls.__name__) is not cls:
-        steps = (
-            " Save its steps one by one, or the whole pipeline by skops.io.dump."
-            if hasattr(estimator, "named_steps")
-            else ""
-        )
+        if isinstance(estimator, type):
+            got, way_out = f"the class {estimator.__name__}", "Pass an instance."
+        else:
+            got, way_out = f"{cls.__module__}.{cls.__qualname__}", f"{_OTHER_WAYS}."
+        if hasattr(estimator, "named_steps"):
+            way_out = f"Save its steps one by one; {way_out}"
         raise TypeError(
-            f"save keeps estimators of sklearn_whitebox, and got "
-            f"{cls.__module__}.{cls.__qualname__}.{steps or ' ' + _OTHER_WAYS + '.'}"
+            f"save keeps estimators of sklearn_whitebox, and got {got}. {way_out}"
         )
     return _describe(writer, estimator, 0), writer.arrays
 

@@ -119,8 +119,8 @@ def replacing(path):
         beside.replace(target)
     except BaseException as error:
         beside.unlink(missing_ok=True)
-        if isinstance(error, OSError):
+        if isinstance(error, OSError) and error.filename2 is None:
             # The user knows this file only.
-            error.filename, error.filename2 = str(target), None
+            error.filename = str(target)
         raise
     _sync_folder(target.parent)

@@ -3,6 +3,7 @@
 import os
 import re
 import warnings
+from typing import Any
 
 from sklearn_whitebox.estimators._base import _VERSION, WhiteboxVersionWarning
 from sklearn_whitebox.persistence._container import (
@@ -28,7 +29,7 @@ _ADVICE = (
 )
 
 
-def save(estimator, path):
+def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     """Save an estimator in a safetensors file.
 
     The file holds arrays and JSON, and loading it runs no code from it. It appears
@@ -52,7 +53,7 @@ def save(estimator, path):
         generator or another object that only a pickle could keep.
     ValueError
         If `path` is a folder, a device or a pipe, or the names and lists of the model
-        take more than 100 MB.
+        take more than 33 MB.
     OSError
         If the file cannot be written; nothing is left of it then.
 
@@ -94,7 +95,7 @@ def save(estimator, path):
         write_container(file, arrays, metadata)
 
 
-def load(path):
+def load(path: str | os.PathLike[str]) -> Any:
     """Load an estimator that `save` has saved.
 
     Only data are read: classes are looked up among those of this package, nothing is

@@ -24,7 +24,7 @@ _SPARSE = {
     for kind in ("array", "matrix")
 }
 _DTYPE = re.compile(
-    r"[<>|](b1|[iu][1248]|f[248]|c(8|16)|[mM]8(\[\d*[a-zA-Z]+\])?|[SU]\d+)"
+    r"[<>|](b1|[iu][1248]|f[248]|c(8|16)|[mM]8(\[\d*[a-zA-Z]+\])?|[SU][1-9]\d*)"
 )
 _LAST_CHARACTER = 0x10FFFF
 _PLAIN_INT = 2**53
@@ -141,12 +141,13 @@ class Writer:
                 "shape": list(value.shape),
                 "items": [self.write(item, level) for item in value.ravel().tolist()],
             }
+        if value.dtype.itemsize == 0 and value.dtype.kind in "SU":
+            value = value.astype(f"{value.dtype.kind}1")
         if not _DTYPE.fullmatch(value.dtype.str):
             raise Unsaveable(f"has the dtype {value.dtype}")
-        flat = np.ascontiguousarray(value).reshape(-1)
         part, _ = _parts(value.dtype)
-        if value.dtype.itemsize:
-            flat = flat.astype(value.dtype.newbyteorder("<"), copy=False).view(part)
+        flat = np.ascontiguousarray(value).reshape(-1)
+        flat = flat.astype(value.dtype.newbyteorder("<"), copy=False).view(part)
         name = f"array{len(self.arrays)}"
         self.arrays[name] = flat
         flags = value.flags
@@ -280,8 +281,6 @@ class Reader:
         if dtype.kind == "U":
             most = flat.max(initial=0)
             require(most <= _LAST_CHARACTER, "a text has characters that do not exist")
-        if not dtype.itemsize:
-            return np.zeros(shape, dtype)
         array = flat.view(dtype.newbyteorder("<")).astype(dtype, copy=False)
         return np.asarray(array.reshape(shape), order=order)
 
@@ -363,7 +362,7 @@ class Reader:
 def _read_shape(shape):
     valid = (
         isinstance(shape, list)
-        and len(shape) <= 32
+        and len(shape) <= 64
         and all(type(side) is int and 0 <= side < 2**48 for side in shape)
     )
     require(valid, "a shape is malformed")

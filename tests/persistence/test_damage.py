@@ -113,7 +113,7 @@ def written(dump, value):
     ("data", "message"),
     [
         (lambda: pickle.dumps(Bomb()), "starts like a pickle"),
-        (lambda: pickle.dumps(Bomb(), protocol=0), "only files written by save"),
+        (lambda: pickle.dumps(Bomb(), protocol=0), "starts like no safetensors file"),
         (lambda: written(joblib.dump, Bomb()), "starts like a pickle"),
         (
             lambda: written(lambda v, f: joblib.dump(v, f, compress=3), Bomb()),
@@ -123,8 +123,8 @@ def written(dump, value):
         (lambda: written(lambda v, f: np.savez(f, v), np.eye(2)), "zip archive"),
         (lambda: written(lambda v, f: np.save(f, v), np.eye(2)), "npy file"),
         (lambda: written(torch.save, {"a": torch.eye(2)}), "zip archive"),
-        (lambda: b"#!/bin/sh\necho\n" * 9, "only files written by save"),
-        (lambda: b'{"json": 1}' * 9, "only files written by save"),
+        (lambda: b"#!/bin/sh\necho\n" * 9, "starts like no safetensors file"),
+        (lambda: b'{"json": 1}' * 9, "starts like no safetensors file"),
     ],
 )
 @pytest.mark.parametrize("ending", ["safetensors", "pkl", "joblib", "npz", "skops"])
