@@ -3,7 +3,7 @@ import time
 import numpy as np
 import pytest
 import torch
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 from torch import nn
 
 from sklearn_whitebox.solvers._train import TrainSettings, train
