@@ -78,7 +78,6 @@ sphinx_gallery_conf = {
     "within_subsection_order": "gallery_order.ReadingOrder",
     "doc_module": ("sklearn_whitebox",),
     "backreferences_dir": "generated/backreferences",
-    "prefer_full_module": {r"sklearn_whitebox\."},
     "inspect_global_variables": False,
     "thumbnail_size": (400, 280),
     "write_computation_times": False,
