@@ -1,0 +1,217 @@
+"""Time, memory and quality of a fit against the number of rows, a process per point.
+
+``run.py`` measures what is missing in ``results/scaling.json`` and draws; ``--fresh``
+measures all anew, ``--quick`` a few small points, ``--draw`` only draws.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).parent
+FILE = HERE / "results" / "scaling.json"
+# Rows at most of each curve, so that all take some minutes on one core.
+CURVES = {
+    ("NearestSubspaceClassifier", "fit"): 1_000_000,
+    ("NearestSubspaceClassifier", "fit_blocks"): 1_000_000,
+    ("CodingLengthClassifier", "fit"): 30_000,
+    ("CodingLengthClassifier", "fit_blocks"): 1_000_000,
+    ("SparseDictionaryLearner", "fit"): 100_000,
+    ("SparseDictionaryLearner", "fit_blocks"): 300_000,
+    ("ReduNetClassifier", "fit"): 100_000,
+    ("ReduNetClassifier", "fit_blocks"): 300_000,
+    ("SubspaceClusterer", "fit"): 100_000,
+    ("SubspaceClusterer", "fit_blocks"): 1_000_000,
+    ("KSubspaces", "fit"): 1_000_000,
+    ("EnsembleKSubspaces", "fit"): 10_000,
+    ("CodingLengthClusterer", "fit"): 3_000,
+    ("RateReductionClusterer", "fit"): 30_000,
+    ("RateReductionEmbedding", "fit"): 10_000,
+    ("RateReductionEmbedding", "fit_blocks"): 30_000,
+    ("SparseAutoencoder", "fit"): 30_000,
+    ("SparseAutoencoder", "fit_blocks"): 300_000,
+    ("CRATEClassifier", "fit_blocks"): 30_000,
+    ("PolarTransformer", "fit"): 300_000,
+}
+SIZES = (1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000)
+QUICK_SIZES = (1_000, 3_000)
+# Rows of 32 features in float32 beyond the memory that a point may add.
+LARGE = 5_000_000
+
+
+def main():
+    arguments = parse()
+    path = FILE.with_name("quick.json") if arguments.quick else FILE
+    if not arguments.draw:
+        measure(path, arguments.quick, arguments.fresh)
+    if path.exists():
+        draw(json.loads(path.read_text()), path)
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__)
+    for option in ("--quick", "--fresh", "--draw"):
+        parser.add_argument(option, action="store_true")
+    parser.add_argument("--data-dir", help="not used: rows are made")
+    return parser.parse_args()
+
+
+def measure(path, quick, fresh):
+    results = {"environment": environment(), "points": [], "parallel": []}
+    if path.exists() and not fresh and not quick:
+        results = json.loads(path.read_text())
+    have = {(p["estimator"], p["method"], p["n"]) for p in results["points"]}
+    sizes = QUICK_SIZES if quick else SIZES
+    tasks = [
+        (name, method, n)
+        for n in sizes
+        for (name, method), most in CURVES.items()
+        if n <= most
+    ]
+    if not quick:
+        tasks.append(("NearestSubspaceClassifier", "file", LARGE))
+        tasks.append(("SubspaceClusterer", "file", LARGE))
+    for name, method, n in tasks:
+        if (name, method, n) in have:
+            continue
+        point = {"estimator": name, "method": method, "n": n, **run(name, method, n)}
+        results["points"].append(point)
+        save(path, results)
+        print(json.dumps(point), flush=True)
+    if quick or results["parallel"]:
+        return
+    results["parallel"] = run("parallel", "all", 100_000)["parallel"]
+    save(path, results)
+
+
+def run(*task):
+    """Measure one point in a process of its own, with one thread."""
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    threads = dict.fromkeys(names, "1")
+    command = [sys.executable, "-W", "ignore", str(HERE / "point.py"), *map(str, task)]
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(
+            command,
+            env=os.environ | threads,
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=900,
+        )
+    if done.returncode:
+        return {"error": done.stderr.strip().splitlines()[-1]}
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def save(path, results):
+    """Replace the file at once, so that an interrupted run leaves a whole one."""
+    path.parent.mkdir(exist_ok=True)
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(results, indent=1) + "\n")
+    part.replace(path)
+
+
+def environment():
+    import sklearn
+    import torch
+
+    import sklearn_whitebox
+
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        cpu = next(x.split(":")[1].strip() for x in lines if x.startswith("model name"))
+    except (OSError, StopIteration):
+        cpu = platform.processor()
+    return {
+        "sklearn_whitebox": sklearn_whitebox.__version__,
+        "scikit-learn": sklearn.__version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "cpu": cpu,
+        "cores": os.cpu_count(),
+        "threads": 1,
+    }
+
+
+def draw(results, path):
+    """Write the table of the documentation and the figure."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    curves = {}
+    for point in results["points"]:
+        if "error" not in point:
+            key = point["estimator"], point["method"]
+            curves.setdefault(key, []).append(point)
+    figure, axes = plt.subplots(1, 2, figsize=(11, 5), layout="constrained")
+    names = sorted({name for name, _ in curves})
+    colours = dict(zip(names, plt.get_cmap("tab20").colors, strict=False))
+    styles = {"fit": "-", "fit_blocks": "--", "file": ":"}
+    for (name, method), points in sorted(curves.items()):
+        points.sort(key=lambda point: point["n"])
+        label = f"{name}.{'fit_blocks (file)' if method == 'file' else method}"
+        for axis, quantity in zip(axes, ("seconds", "mebibytes"), strict=True):
+            axis.loglog(
+                [point["n"] for point in points],
+                [max(point[quantity], 0.01) for point in points],
+                styles[method],
+                color=colours[name],
+                marker="o",
+                markersize=3,
+                label=label,
+            )
+    axes[0].set(xlabel="rows", ylabel="seconds, one thread", title="Time of a fit")
+    axes[1].set(
+        xlabel="rows", ylabel="MiB beyond the data", title="Memory of a fit at its peak"
+    )
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right", fontsize=7)
+    figure.savefig(path.with_suffix(".png"), dpi=110)
+    plt.close(figure)
+    path.with_suffix(".md").write_text(table(curves, results["parallel"]))
+
+
+def table(curves, parallel):
+    """Give the largest point of each curve, and its slope, as a Markdown table."""
+    lines = [
+        "| estimator, method | rows | seconds | MiB beyond the data | quality | "
+        "time grows as |",
+        "|---|--:|--:|--:|--:|--:|",
+    ]
+    for (name, method), points in sorted(curves.items()):
+        last = points[-1]
+        quality = last.get("quality")
+        lines.append(
+            f"| `{name}.{'fit_blocks' if method == 'file' else method}`"
+            f"{' of a file' if method == 'file' else ''} | {last['n']:,} | "
+            f"{last['seconds']:.3g} | {last['mebibytes']:.0f} | "
+            f"{'' if quality is None else format(quality, '.3f')} | {slope(points)} |"
+        )
+    for row in parallel:
+        lines.append(
+            f"\n{row['what']}: {row['alone']:.1f} s in one process, "
+            f"{row['together']:.1f} s with two ({row['backend']})."
+        )
+    return "\n".join(lines) + "\n"
+
+
+def slope(points):
+    """Give the exponent of the time between the last two points."""
+    if len(points) < 2:
+        return ""
+    import math
+
+    first, last = points[-2:]
+    rise = math.log(last["seconds"] / first["seconds"])
+    return f"n^{rise / math.log(last['n'] / first['n']):.1f}"
+
+
+if __name__ == "__main__":
+    main()
