@@ -189,7 +189,7 @@ def test_a_pipeline_of_modules(tmp_path):
     rings = polar.transform(X)
     model = ReduNetClassifier(2, input_shape=polar.output_shape_, random_state=0)
     model.fit(rings, y)
-    module = torch.nn.Sequential(polar.build_module(), model.build_module())
+    module = torch.nn.Sequential(polar.build_module(), model.build_module()).eval()
     run = check(module, X, tmp_path / "model.onnx")
     np.testing.assert_allclose(run(X)[0], model.predict_proba(rings), atol=1e-5)
 
