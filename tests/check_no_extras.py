@@ -40,6 +40,13 @@ def main():
             raise
     else:
         sys.exit("a display was drawn without matplotlib")
+    try:
+        whitebox.save(embedding, "model.safetensors")
+    except ImportError as error:
+        if "sklearn-whitebox[persistence]" not in str(error):
+            raise
+    else:
+        sys.exit("a model was saved without safetensors")
     results = compare(quick=True, estimators=["PCA"], verbose=0)
     if any("error" in record for record in results["embeddings"]):
         sys.exit("the comparison failed without extras")
