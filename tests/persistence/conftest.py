@@ -193,7 +193,7 @@ def _classifiers():
 
 def _clusterers():
     return {
-        "coding_clusterer": lambda: CodingLengthClusterer().fit(X),
+        "coding_clusterer": lambda: CodingLengthClusterer().fit(X[::4]),
         "coding_clusterer_few": lambda: CodingLengthClusterer(
             3, distortion=0.5, code_mean=True, connectivity=5, min_cluster_size=2
         ).fit(pd.DataFrame(X, columns=list("abcd"))),
@@ -211,7 +211,7 @@ def _clusterers():
         ).fit(X),
         "rate_clusterer_counting": lambda: RateReductionClusterer(
             "auto", max_iter=2, hidden_layer_sizes=(), random_state=0
-        ).fit(X.astype(np.float32)),
+        ).fit(X[::3].astype(np.float32)),
         **{
             f"subspace_{method}": functools.partial(
                 lambda method: SubspaceClusterer(

@@ -91,7 +91,7 @@ def there_and_back(tmp_path_factory):
         yield carry
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(tree=TREES)
 def test_any_tree_comes_back(tree, there_and_back, assert_same):
     assert_same(tree, there_and_back(tree))
