@@ -58,12 +58,17 @@ n_test = np.array([54, 171])
 for number, (ax, label) in enumerate(zip(axes, labels, strict=True)):
     for k, name in enumerate(models):
         values = np.array([measured[name, table][number] for table in tables])
-        error = 2 * np.sqrt(values * (1 - values) / n_test) if number == 0 else None
         places = np.arange(2) + 0.2 * (k - 1.5)
-        ax.bar(places, values, 0.2, yerr=error, color=f"C{k}", label=name)
+        if number == 0:
+            # Points, since bars would have to begin at zero.
+            error = 2 * np.sqrt(values * (1 - values) / n_test)
+            style = {"fmt": "os^D"[k], "capsize": 3}
+            ax.errorbar(places, values, error, color=f"C{k}", label=name, **style)
+        else:
+            ax.bar(places, values, 0.2, color=f"C{k}")
     ax.set(ylabel=label, xticks=range(2))
     ax.set_xticklabels(list(tables))
-axes[0].set_ylim(0.85, 1.0)
+axes[0].set_ylim(0.85, 1.005)
 axes[2].set_yscale("log")
 fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
 plt.show()

@@ -62,7 +62,8 @@ for name, curve in curves.items():
     ax.loglog(np.arange(1, 65), curve, label=name, lw=1.5)
 for form, name in {"coupled": "LISTA", "analytic": "ALISTA"}.items():
     values = [excess(encoders[form, T].transform(X_test)) for T in depths]
-    ax.loglog(depths, values, marker="o", label=f'{name}, form="{form}"')
+    marker = "o" if form == "coupled" else "s"
+    ax.loglog(depths, values, marker=marker, label=f'{name}, form="{form}"')
 ax.set(
     xlabel="steps, or layers",
     ylabel="excess objective on held-out samples",
