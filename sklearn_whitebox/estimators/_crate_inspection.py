@@ -60,10 +60,10 @@ class InspectionMixin:
 
         Returns
         -------
-        maps : ndarray of shape (n_samples, n_heads, n_tokens) or \
-                (n_samples, n_heads, n_rows, n_columns)
+        maps : ndarray of shape (n_samples, n_heads, n_tokens)
             :math:`\|z_i U_k\|^2 / \sum_l \|z_i U_l\|^2` of the normalised token that
             enters the layer; sums to one over the heads. The class token is left out.
+            For images the tokens are laid out as (n_rows, n_columns) of patches.
 
         Raises
         ------
