@@ -242,7 +242,7 @@ def _as_iterable(blocks):
                 )
             return list(zip(rows, labels, strict=True))
         return _Slices(*blocks)
-    if hasattr(blocks, "__dask_graph__") and not _is_delayed(blocks):
+    if hasattr(blocks, "to_delayed"):
         return _delayed_parts(blocks)
     if isinstance(blocks, np.ndarray) or torch.is_tensor(blocks):
         if blocks.ndim != 2:
