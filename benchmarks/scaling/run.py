@@ -15,6 +15,15 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 FILE = HERE / "results" / "scaling.json"
+# What the page of the documentation shows.
+DOC = HERE.parents[1] / "doc" / "figures"
+# Estimators whose chunks joblib shares out.
+SHARED = {
+    "NearestSubspaceClassifier",
+    "CodingLengthClassifier",
+    "SparseDictionaryLearner",
+    "SubspaceClusterer",
+}
 # Rows at most of each curve, so that all take some minutes on one core.
 CURVES = {
     ("NearestSubspaceClassifier", "fit"): 1_000_000,
@@ -175,8 +184,12 @@ def draw(results, path):
     )
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right", fontsize=7)
     figure.savefig(path.with_suffix(".png"), dpi=110)
+    text = table(curves, results["parallel"]) + "\n" + extrapolation(curves)
+    if path == FILE:
+        figure.savefig(DOC / "scaling.png", dpi=110)
+        (DOC / "scaling.txt").write_text(text)
     plt.close(figure)
-    path.with_suffix(".md").write_text(table(curves, results["parallel"]))
+    print(text)
 
 
 def table(curves, parallel):
@@ -199,6 +212,27 @@ def table(curves, parallel):
         lines.append(
             f"\n{row['what']}: {row['alone']:.1f} s in one process, "
             f"{row['together']:.1f} s with two ({row['backend']})."
+        )
+    return "\n".join(lines) + "\n"
+
+
+def extrapolation(curves):
+    """Tell what 10⁸ rows would take if the largest point went on in proportion."""
+    lines = [
+        "| `fit_blocks` of | measured at | µs a row | hours for 10⁸ rows, one core | "
+        "as much on 32 cores |",
+        "|---|--:|--:|--:|--:|",
+    ]
+    largest = {}
+    for (name, method), points in curves.items():
+        if method != "fit" and points[-1]["n"] > largest.get(name, {"n": 0})["n"]:
+            largest[name] = points[-1]
+    for name, last in sorted(largest.items()):
+        each = last["seconds"] / last["n"]
+        hours = each * 1e8 / 3600
+        shared = f"{hours / 32:.2f}" if name in SHARED else "not shared"
+        lines.append(
+            f"| `{name}` | {last['n']:,} | {1e6 * each:.1f} | {hours:.1f} | {shared} |"
         )
     return "\n".join(lines) + "\n"
 

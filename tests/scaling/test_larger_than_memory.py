@@ -88,7 +88,9 @@ SCRIPT = """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.parametrize("kind", ["map", "functions", "anchors"])
+@pytest.mark.parametrize(
+    "kind", ["map", "functions", pytest.param("anchors", marks=pytest.mark.slow)]
+)
 def test_memory_stays_far_below_the_size_of_the_file(kind, big_file):
     size = (big_file / "X.npy").stat().st_size / MEBIBYTE
     assert size > 300
