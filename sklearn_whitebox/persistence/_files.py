@@ -60,7 +60,8 @@ def _existing(target):
         return None
     _refuse_others(status.st_mode, target)
     # A file may be replaced in a folder where it must not be written.
-    if not os.access(target, os.W_OK):
+    effective = os.access in os.supports_effective_ids
+    if not os.access(target, os.W_OK, effective_ids=effective):
         raise PermissionError(f"{str(target)!r} must not be written.")
     return status
 
