@@ -1,5 +1,6 @@
 """The fit of one estimator by all processes together."""
 
+import contextlib
 import hashlib
 from dataclasses import asdict, replace
 from numbers import Integral, Real
@@ -107,7 +108,6 @@ def fit_distributed(
         entry = _Entry(estimator, team, checkpoint, checkpoint_every)
         try:
             _fit(estimator, X, y, sample_weight, X_val, y_val, entry)
-            estimator.weights_ = team.equalise(estimator.weights_)
         except Exception as error:
             if team.size > 1:
                 _explain(error, entry, timeout)
@@ -118,18 +118,19 @@ def fit_distributed(
 @all_or_nothing()
 def _fit(estimator, X, y, sample_weight, X_val, y_val, entry):
     fit_crate(estimator, X, y, sample_weight, X_val, y_val, join=entry)
+    estimator.weights_ = entry.team.equalise(estimator.weights_)
 
 
 class _Entry:
     """What turns the settings of one process into those of a team."""
 
     def __init__(self, estimator, team, checkpoint, every):
-        self._estimator, self._team = estimator, team
+        self.team, self._estimator = team, estimator
         self._checkpoint, self._every = checkpoint, every
         self.met = False
 
     def __call__(self, setup, arrays, seed):
-        team = self._team
+        team = self.team
         facts = {
             "parameters": _describe(self._estimator, setup),
             "data": {name: _digest(array) for name, array in arrays.items()},
@@ -146,12 +147,12 @@ class _Entry:
         """Tell the others, who wait to begin, that this process will not."""
         self.met = True
         failure = f"{type(error).__name__}: {error}"
-        self._team.exchange([failure[:2000], None, None])
+        self.team.exchange([failure[:2000], None, None])
 
     def _meet(self, facts, seed):
         """Compare what all processes were given; take the seed of the first."""
         self.met = True
-        found = self._team.exchange([None, facts, seed])
+        found = self.team.exchange([None, facts, seed])
         for rank, (failure, *_) in enumerate(found):
             if failure is not None:
                 raise RuntimeError(f"Process {rank} could not begin: {failure}")
@@ -212,7 +213,9 @@ def _explain(error, entry, timeout):
             f"timeout={timeout:g} seconds; the first error of all processes says why."
         ) from error
     if not entry.met:
-        entry.tell(error)
+        # This failure counts, not that the others failed as well.
+        with contextlib.suppress(RuntimeError):
+            entry.tell(error)
 
 
 def _check(estimator, checkpoint, every, backend, timeout):

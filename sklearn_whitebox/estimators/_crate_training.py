@@ -314,7 +314,7 @@ class _Memory:
         found = None if journal is None else journal.unfinished(name)
         self.start, states = (None, []) if found is None else found
         for generator, state in zip(self._generators, states, strict=bool(states)):
-            generator.set_state(state)
+            _set_state(generator, state)
         self.loss_curve = [] if self.start is None else self.start.loss_curve
         self.keep = None if journal is None else self._keep
 
@@ -338,3 +338,14 @@ def _check_size(frame, n_rows):
         remedy="use attention='tssa', a larger patch_size, tokens='dense' or "
         "a smaller batch_size",
     )
+
+
+def _set_state(generator, state):
+    # Generators of CPUs and GPUs have nothing in common.
+    if state.numel() != generator.get_state().numel():
+        raise ValueError(
+            "The checkpoint is of a network that was trained on another kind of device "
+            f"than '{generator.device.type}'; go on where it began, or delete "
+            "progress.safetensors to train that network from its beginning."
+        )
+    generator.set_state(state)
