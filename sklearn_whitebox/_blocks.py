@@ -5,42 +5,19 @@ gathered in the order of the chunks: how rows are divided into blocks changes no
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy as np
-import torch
-from sklearn.utils.validation import check_array, column_or_1d
 
-from sklearn_whitebox._array import _FLOATS, _check_range, as_numpy
+from sklearn_whitebox._block_input import (
+    Form,
+    as_iterable,
+    chunk_rows,
+    compare_blocks,
+    is_lazy,
+    read_block,
+    survey_block,
+)
 from sklearn_whitebox._threads import iterate_blocks
-
-# Entries and rows of a chunk. Constants, so that sums over chunks are the same on any
-# machine.
-_ENTRIES, _LEAST_ROWS, _MOST_ROWS = 2**21, 256, 8192
-
-
-def chunk_rows(n_features):
-    """Count the rows of a chunk.
-
-    Parameters
-    ----------
-    n_features : int
-        Columns.
-
-    Returns
-    -------
-    n_rows : int
-        The same for all data of so many columns.
-    """
-    return int(np.clip(_ENTRIES // max(1, n_features), _LEAST_ROWS, _MOST_ROWS))
-
-
-class _Form(NamedTuple):
-    """What every block must be like."""
-
-    labelled: bool
-    classes: bool
-    allow_nan: bool
 
 
 class Blocks:
@@ -80,19 +57,19 @@ class Blocks:
         self, blocks, *, labelled, passes=2, n_jobs=None, classes=True, allow_nan=False
     ):
         self.labelled, self.n_jobs = labelled, n_jobs
-        self._form = _Form(labelled, labelled and classes, allow_nan)
+        self._form = Form(labelled, labelled and classes, allow_nan)
         self.loaders, self.source = None, None
         self.sizes = None
         self.n_samples = self.n_features = self.dtype = None
         self.names = self.classes = None
-        blocks = _as_iterable(blocks)
+        blocks = as_iterable(blocks)
         if isinstance(blocks, Iterator) and passes > 1:
             raise TypeError(
                 f"blocks is a {type(blocks).__name__}, which can be read only once, "
                 f"but it takes {passes} passes at least. Pass a list of functions that "
                 "load one block each, or an object whose __iter__ starts again."
             )
-        if isinstance(blocks, list | tuple) and any(_is_lazy(b) for b in blocks):
+        if isinstance(blocks, list | tuple) and any(is_lazy(b) for b in blocks):
             self.loaders = list(blocks)
         else:
             self.source = blocks
@@ -113,17 +90,17 @@ class Blocks:
         """
         if self.loaders is not None:
             tasks = (((b, i), self._form) for i, b in enumerate(self.loaders))
-            found = iterate_blocks(_survey_block, tasks, n_jobs=self.n_jobs)
+            found = iterate_blocks(survey_block, tasks, n_jobs=self.n_jobs)
         else:
             blocks = enumerate(self.source)
-            found = (_survey_block((b, i), self._form) for i, b in blocks)
+            found = (survey_block((b, i), self._form) for i, b in blocks)
         self.sizes, first, classes = [], None, []
         for index, (n_rows, kind, labels) in enumerate(found):
             self.sizes.append(n_rows)
             if not n_rows:
                 continue
             first = first or (index, kind)
-            _compare(first, (index, kind))
+            compare_blocks(first, (index, kind))
             if labels is not None:
                 classes = (
                     np.unique(np.concatenate([classes, labels])).tolist()
@@ -150,11 +127,11 @@ class Blocks:
         source = self.loaders if self.source is None else self.source
         first, held, n_held, size = None, [], 0, None
         for index, block in enumerate(source):
-            X, y, kind = _read((block, index), self._form)
+            X, y, kind = read_block((block, index), self._form)
             if not len(X):
                 continue
             first = first or (index, kind)
-            _compare(first, (index, kind))
+            compare_blocks(first, (index, kind))
             self.n_features, self.dtype, self.names = first[1]
             size = size or chunk_rows(X.shape[1])
             held.append((X, y))
@@ -231,163 +208,11 @@ class Blocks:
             yield used, parts
 
 
-def _as_iterable(blocks):
-    """Turn what a user passes into an iterable of blocks."""
-    if isinstance(blocks, tuple) and len(blocks) == 2 and _is_pair(blocks):
-        if hasattr(blocks[0], "__dask_graph__"):
-            rows, labels = (_delayed_parts(part) for part in blocks)
-            if len(rows) != len(labels):
-                raise ValueError(
-                    f"X has {len(rows)} and y {len(labels)} blocks of rows; rechunk y."
-                )
-            return list(zip(rows, labels, strict=True))
-        return _Slices(*blocks)
-    if hasattr(blocks, "to_delayed"):
-        return _delayed_parts(blocks)
-    if isinstance(blocks, np.ndarray) or torch.is_tensor(blocks):
-        if blocks.ndim != 2:
-            raise ValueError(
-                f"blocks is an array of {blocks.ndim} dimensions; an array to be cut "
-                "by rows has two. Pass several arrays as a list."
-            )
-        return _Slices(blocks, None)
-    if isinstance(blocks, str | bytes | dict) or hasattr(blocks, "iloc"):
-        raise TypeError(
-            f"blocks is a {type(blocks).__name__}; pass a list of arrays or of "
-            "functions that load them, a dask array, or an array or memory map that is "
-            "cut by rows, with its labels in a pair if there are any."
-        )
-    try:
-        iter(blocks)
-    except TypeError:
-        raise TypeError(
-            f"blocks is a {type(blocks).__name__}, which cannot be iterated over; pass "
-            "a list of arrays or of functions that load them."
-        ) from None
-    return blocks
-
-
-def _is_pair(pair):
-    """Tell rows and labels of all data from two blocks."""
-    shapes = [getattr(part, "shape", None) for part in pair]
-    if any(shape is None for shape in shapes):
-        return False
-    return len(shapes[0]) == 2 and len(shapes[1]) == 1
-
-
-class _Slices:
-    """An array cut by rows; every slice is read when it is reached."""
-
-    def __init__(self, X, y):
-        if y is not None and len(X) != len(y):
-            raise ValueError(f"X has {len(X)} rows and y {len(y)} labels.")
-        self.X, self.y = X, y
-
-    def __iter__(self):
-        size = chunk_rows(self.X.shape[1])
-        for start in range(0, len(self.X), size):
-            rows = slice(start, start + size)
-            X = self.X[rows]
-            if isinstance(X, np.memmap):
-                X = np.array(X)  # pages read are then the file's to drop
-            yield X if self.y is None else (X, self.y[rows])
-
-
-def _delayed_parts(collection):
-    parts = collection.to_delayed()
-    if isinstance(parts, np.ndarray):
-        if parts.ndim == 2 and parts.shape[1] > 1:
-            raise ValueError(
-                f"blocks is a dask array with {parts.shape[1]} blocks of columns; "
-                "rechunk it so that every block has whole rows: X.rechunk({1: -1})."
-            )
-        parts = parts.ravel()
-    return list(parts)
-
-
-def _is_delayed(block):
-    return hasattr(block, "__dask_graph__") and hasattr(block, "compute")
-
-
-def _is_lazy(block):
-    if isinstance(block, tuple):
-        return any(_is_lazy(part) for part in block)
-    return _is_delayed(block) or (callable(block) and not hasattr(block, "shape"))
-
-
-def _load(block):
-    if isinstance(block, tuple):
-        return tuple(_load(part) for part in block)
-    if _is_delayed(block):
-        return block.compute()
-    if callable(block) and not hasattr(block, "shape"):
-        return _load(block())
-    return block
-
-
-def _read(numbered, form):
-    """Load and validate one block; return rows, labels, and what must agree."""
-    block, index = numbered
-    value = _load(block)
-    y = None
-    if form.labelled:
-        if not isinstance(value, tuple | list) or len(value) != 2:
-            raise ValueError(
-                f"Block {index} is a {type(value).__name__}; it must be a pair (X, y)."
-            )
-        value, y = value
-    elif isinstance(value, tuple) and len(value) == 2:
-        value = value[0]
-    names = _column_names(value)
-    try:
-        value = as_numpy(value)
-        finite = "allow-nan" if form.allow_nan else True
-        X = check_array(
-            value, dtype=_FLOATS, ensure_min_samples=0, ensure_all_finite=finite
-        )
-        _check_range(X, 2)
-        y = None if y is None else column_or_1d(as_numpy(y))
-    except (ValueError, TypeError) as error:
-        raise type(error)(f"Block {index}: {error}") from error
-    if y is not None and len(y) != len(X):
-        raise ValueError(f"Block {index} has {len(X)} rows, but {len(y)} labels.")
-    return X, y, (X.shape[1], X.dtype, names)
-
-
-def _column_names(value):
-    columns = getattr(value, "columns", None)
-    if columns is None:
-        return None
-    names = list(columns)
-    return names if all(isinstance(name, str) for name in names) else None
-
-
-def _compare(first, other):
-    (i, (width, dtype, names)), (j, (new_width, new_dtype, new_names)) = first, other
-    if width != new_width:
-        raise ValueError(
-            f"Block {j} has {new_width} features, but block {i} has {width}."
-        )
-    if names != new_names:
-        raise ValueError(
-            f"Block {j} has columns {new_names}, but block {i} has {names}."
-        )
-    if dtype != new_dtype:
-        raise ValueError(
-            f"Block {j} is {new_dtype}, but block {i} is {dtype}; convert one of them."
-        )
-
-
 def _join(held):
     if len(held) == 1:
         return held[0]
     X = np.concatenate([X for X, _ in held])
     return X, None if held[0][1] is None else np.concatenate([y for _, y in held])
-
-
-def _survey_block(numbered, form):
-    X, y, kind = _read(numbered, form)
-    return len(X), kind, np.unique(y) if form.classes else None
 
 
 def _call_on_chunk(function, chunk, common):
@@ -399,7 +224,7 @@ def _fail(error, _):
 
 
 def _call_on_parts(function, blocks, parts, form, common):
-    X, y = _join([_read(block, form)[:2] for block in blocks])
+    X, y = _join([read_block(block, form)[:2] for block in blocks])
     return [function(X[a:b], None if y is None else y[a:b], *common) for a, b in parts]
 
 

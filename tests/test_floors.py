@@ -9,7 +9,16 @@ import pytest
 import sklearn_whitebox
 
 ROOT = Path(sklearn_whitebox.__file__).parent
-SIDE = {"_array", "_blocks", "_compat", "_optional", "_progress", "_random", "_threads"}
+SIDE = {
+    "_array",
+    "_block_input",
+    "_blocks",
+    "_compat",
+    "_optional",
+    "_progress",
+    "_random",
+    "_threads",
+}
 # What each floor may import, beside itself and the side modules.
 ORDER = ["functional", "solvers", "modules", "metrics", "datasets", "estimators"]
 ALLOWED = {

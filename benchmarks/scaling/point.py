@@ -28,6 +28,7 @@ SETTINGS = {
         "subspace_dim": DIM,
         "n_estimators": 20,
     },
+    "CodingLengthClusterer": {"n_clusters": N_CLASSES, "distortion": 0.1},
     "RateReductionClusterer": {"n_clusters": N_CLASSES, "max_iter": 5},
     "RateReductionEmbedding": {"n_components": 20, "max_iter": 10},
     "SparseAutoencoder": {"n_components": 40, "max_iter": 5},

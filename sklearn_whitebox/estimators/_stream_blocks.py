@@ -3,7 +3,8 @@
 import numpy as np
 from sklearn.base import clone
 
-from sklearn_whitebox._blocks import Blocks, chunk_rows, record_columns
+from sklearn_whitebox._block_input import chunk_rows
+from sklearn_whitebox._blocks import Blocks, record_columns
 from sklearn_whitebox.solvers._weighted_rows import merge_equal_rows, sample_by_hash
 
 

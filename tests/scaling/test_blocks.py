@@ -19,7 +19,6 @@ from sklearn_whitebox import (
     SparseAutoencoder,
     SparseDictionaryLearner,
     SubspaceClusterer,
-    _blocks,
 )
 from sklearn_whitebox._blocks import Blocks, chunk_rows
 from sklearn_whitebox.datasets import make_sparse_codes
@@ -53,7 +52,7 @@ CHEAP = ("coding_length", "nearest_subspace", "nearest_centered", "clusterer")
 def small_chunks():
     """Let few rows make several chunks."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_blocks, "_MOST_ROWS", 512)
+        patch.setattr("sklearn_whitebox._block_input._MOST_ROWS", 512)
         yield
 
 
