@@ -5,8 +5,9 @@ import time
 from dataclasses import dataclass, replace
 
 import numpy as np
-from joblib import Parallel, delayed, effective_n_jobs
+from joblib import Parallel, delayed
 
+from sklearn_whitebox._threads import count_threads
 from sklearn_whitebox.estimators._crate_calibration import fit_temperature
 from sklearn_whitebox.estimators._crate_training import Run, Trained, train_network
 
@@ -166,7 +167,7 @@ def train_ensemble(setup, rows, given, masks, seeds, warm, *, n_jobs, max_time, 
         Trained networks.
     """
     start = time.monotonic()
-    n_rounds = -(-len(seeds) // min(effective_n_jobs(n_jobs), len(seeds)))
+    n_rounds = -(-len(seeds) // min(count_threads(n_jobs), len(seeds)))
     share = None if max_time is None else max_time / n_rounds
     runs = [
         Run(seed=seed, held_out=mask, warm=weights, max_time=share, name=f"first-{k}")
@@ -199,7 +200,7 @@ def _refit(setup, rows, runs, first, n_jobs, halt, left):
     if all(run.held_out is None for run in runs):
         return None
     if left is not None:
-        share = left / -(-len(runs) // min(effective_n_jobs(n_jobs), len(runs)))
+        share = left / -(-len(runs) // min(count_threads(n_jobs), len(runs)))
         if share <= 0:
             return None
         runs = [replace(run, max_time=share) for run in runs]
