@@ -165,8 +165,10 @@ class PiecewiseLinearEncoding(nn.Module):
         shape = (n_features, n_bins + 1)
         edges = torch.zeros(shape, dtype=torch.float32, device=device)
         self.register_buffer("edges", edges)
-        # What forward needs follows from the edges, but not for free.
-        self.register_buffer("lines", self._lines(), persistent=False)
+        # What forward needs follows from the edges, but not for free; without memory
+        # only its shape matters, and would take longer to find than a prediction.
+        lines = edges.new_empty((4, *shape)) if edges.is_meta else self._lines()
+        self.register_buffer("lines", lines, persistent=False)
         self.register_load_state_dict_post_hook(_draw_lines)
 
     def draw(self, generator: torch.Generator) -> None:
