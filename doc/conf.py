@@ -128,6 +128,7 @@ html_sidebars = {
     )
 }
 html_show_sourcelink = False
+html_use_index = False
 
 
 def skip_inherited(app, what, name, item, skip, options):

@@ -188,7 +188,7 @@ def train(
     Notes
     -----
     The parameters are laid out in a few vectors, see
-    :class:`sklearn_whitebox.solvers._flat_adam.FlatAdamW`. On the CPU the loss is read
+    ``FlatAdamW`` in ``solvers/_flat_adam.py``. On the CPU the loss is read
     after every step; on other devices, where reading waits for them, and in a team,
     where all must stop together, once an epoch.
     """
