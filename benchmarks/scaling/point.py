@@ -1,5 +1,8 @@
 """Measure one point of the scaling curves in this process; print it as JSON."""
 
+import contextlib
+import ctypes
+import gc
 import json
 import re
 import sys
@@ -54,6 +57,10 @@ class Memory:
     """Peak of the anonymous memory beyond what was there before, in MiB."""
 
     def __enter__(self):
+        gc.collect()
+        with contextlib.suppress(OSError, AttributeError):
+            # Freed memory that is used again would not be seen.
+            ctypes.CDLL("libc.so.6").malloc_trim(0)
         self.before, self.peak, self.done = self._now(), 0.0, False
         self.watcher = threading.Thread(target=self._watch)
         self.watcher.start()

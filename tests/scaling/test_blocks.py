@@ -3,6 +3,7 @@
 import itertools
 from functools import partial
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -262,3 +263,15 @@ def test_only_online_dictionaries_learn_from_blocks():
 def test_passes_are_counted_in_positive_integers(n_passes, data):
     with pytest.raises(ValueError, match="n_passes="):
         ESTIMATORS["autoencoder"]().fit_blocks(data[0], n_passes=n_passes)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["elastic_net", "omp", "ridge"])
+def test_processes_of_loky_give_the_clusters_of_one(method):
+    # Arrays beyond a megabyte arrive as read-only memory maps.
+    X = np.random.default_rng(0).laplace(size=(5000, 30))
+    make = partial(SubspaceClusterer, 3, method=method, random_state=0)
+    alone = make().fit(X)
+    with joblib.parallel_config(backend="loky", n_jobs=2):
+        together = make().fit(X)
+    np.testing.assert_array_equal(alone.labels_, together.labels_)
