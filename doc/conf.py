@@ -129,6 +129,7 @@ html_sidebars = {
 }
 html_show_sourcelink = False
 html_use_index = False
+html_domain_indices = False
 
 
 def skip_inherited(app, what, name, item, skip, options):

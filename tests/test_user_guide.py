@@ -45,3 +45,32 @@ def test_the_chart_is_the_one_that_its_script_draws():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert module.chart() == path.with_suffix(".html").read_text(encoding="utf-8")
+
+
+def load_checker():
+    spec = importlib.util.spec_from_file_location("check_site", DOC / "check_site.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_checker_finds_what_is_wrong_with_a_site_and_nothing_else(tmp_path):
+    page = "<title>{}</title><h1 id='top'>x</h1>{}"
+    good = "<a href='b.html#there'>b</a><a href='https://elsewhere.org/#x'>c</a>"
+    (tmp_path / "a.html").write_text(page.format("A", good))
+    (tmp_path / "b.html").write_text(
+        page.format("B", "<p id='there'><img alt='y' src='a.html'>")
+    )
+    checker = load_checker()
+    assert checker.main([str(tmp_path)]) == 0
+
+    bad = "<a href='b.html#gone'></a><a href='none.html'></a><img src='a.html'>"
+    (tmp_path / "c.html").write_text(page.format("", bad))
+    found = sorted(line.split(": ", 1)[1] for line in checker.findings(tmp_path))
+    assert found == [
+        "leads to no anchor: b.html#gone",
+        "leads to no file: none.html",
+        "no title",
+        "picture without alternative text: a.html",
+    ]
+    assert checker.main([str(tmp_path)]) == 1
