@@ -107,4 +107,4 @@ test-min: | python-is-new-enough
 	    --dist worksteal -m "not slow" $(PYTEST_ARGS)
 
 clean:
-	rm -rf $(VENV) $(MIN_VENV) $(BARE_VENV) results build dist doc/_build doc/auto_examples doc/generated
+	rm -rf $(VENV) $(MIN_VENV) $(BARE_VENV) results build dist doc/_build doc/auto_examples doc/generated doc/sg_execution_times.rst
