@@ -230,9 +230,9 @@ def extrapolation(curves):
     for name, last in sorted(largest.items()):
         each = last["seconds"] / last["n"]
         hours = each * 1e8 / 3600
-        shared = f"{hours / 32:.2f}" if name in SHARED else "not shared"
+        shared = f"{hours / 32:.2g}" if name in SHARED else "not shared"
         lines.append(
-            f"| `{name}` | {last['n']:,} | {1e6 * each:.1f} | {hours:.1f} | {shared} |"
+            f"| `{name}` | {last['n']:,} | {1e6 * each:.1f} | {hours:.2g} | {shared} |"
         )
     return "\n".join(lines) + "\n"
 
