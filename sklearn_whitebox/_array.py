@@ -298,7 +298,7 @@ def check_memory(n_bytes, *, what, remedy):
     budget = 16 * get_config()["working_memory"] * 2**20
     if n_bytes > budget:
         raise ValueError(
-            f"{what} needs {n_bytes / 2**30:.1f} GiB, more than the budget of "
-            f"{budget / 2**30:.1f} GiB; {remedy}, or raise "
+            f"{what} needs {n_bytes / 2**30:.3g} GiB, more than the budget of "
+            f"{budget / 2**30:.3g} GiB; {remedy}, or raise "
             "sklearn.set_config(working_memory=...)."
         )

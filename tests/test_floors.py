@@ -18,6 +18,7 @@ SIDE = {
     "_progress",
     "_random",
     "_threads",
+    "_warn",
 }
 # What each floor may import, beside itself and the side modules.
 ORDER = ["functional", "solvers", "modules", "metrics", "datasets", "estimators"]

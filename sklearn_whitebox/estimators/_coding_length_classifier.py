@@ -262,7 +262,7 @@ class CodingLengthClassifier(ClassifierMixin, WhiteboxEstimator):
             light = np.flatnonzero((counts > 0) & (counts < _LEAST_WEIGHT))
             if len(light):
                 raise ValueError(
-                    f"sample_weight of class {classes[light[0]]!r} sums to "
+                    f"sample_weight of class {classes.tolist()[light[0]]!r} sums to "
                     f"{counts[light[0]]:.1e}; weights count samples, so scale them "
                     "until the sum is about the number of samples of the class."
                 )

@@ -1,7 +1,6 @@
 """Cluster samples, and count the clusters, by lossy compression."""
 
 import logging
-import warnings
 from numbers import Integral, Real
 
 import numpy as np
@@ -19,6 +18,7 @@ from sklearn_whitebox._array import as_numpy, restore, validate_array
 from sklearn_whitebox._compat import Interval, StrOptions
 from sklearn_whitebox._progress import Progress
 from sklearn_whitebox._threads import serial_blas
+from sklearn_whitebox._warn import warn
 from sklearn_whitebox.estimators._base import WhiteboxEstimator, all_or_nothing
 from sklearn_whitebox.solvers._agglomerative_coding import (
     agglomerate_by_coding_length,
@@ -442,12 +442,11 @@ class CodingLengthClusterer(
         if len(reached) == 0:
             gaps = np.abs(counts - self.n_clusters)
             reached = np.flatnonzero(gaps == gaps[counts > 0].min())
-            warnings.warn(
+            warn(
                 f"There is no cut of the tree with n_clusters={self.n_clusters} "
                 f"clusters of at least min_cluster_size={self.min_cluster_size} "
                 f"samples; {counts[reached[0]]} clusters are taken. Lower either.",
                 ConvergenceWarning,
-                stacklevel=4,
             )
         return int(reached[np.argmin(tree.lengths[reached])])
 
@@ -476,11 +475,10 @@ def _warn_below_noise(X, distortion, code_mean):
     side = rows if len(rows) < rows.shape[1] else rows.T
     variance = np.linalg.eigvalsh(side @ side.T)[-1] / len(rows)
     if 0 < variance * rows.shape[1] < distortion:
-        warnings.warn(
+        warn(
             f"distortion={distortion:.3g} is above the variance of the data in every "
             f"direction, {variance:.3g} times n_features={rows.shape[1]}, so that all "
             "structure counts as noise and one cluster is left. Lower it, or set "
             "distortion='auto'.",
             ConvergenceWarning,
-            stacklevel=4,
         )

@@ -1,12 +1,12 @@
 """From the parameters of a CRATE estimator to its architecture, with checks."""
 
 import math
-import warnings
 from dataclasses import dataclass
 from numbers import Integral
 
 import numpy as np
 
+from sklearn_whitebox._warn import warn
 from sklearn_whitebox.modules._crate_config import CRATEConfig
 from sklearn_whitebox.modules._patches import check_patch_size, default_patch_size
 
@@ -290,7 +290,7 @@ def _check_n_tokens(estimator, n_tokens):
     )
     if n_tokens > _MOST_TOKENS:
         raise ValueError(f"{cost}. At most {_MOST_TOKENS} are accepted.")
-    warnings.warn(f"{cost}.", UserWarning, stacklevel=7)
+    warn(f"{cost}.", UserWarning)
 
 
 def check_image_shape(image_shape, n_features):

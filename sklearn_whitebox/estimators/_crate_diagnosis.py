@@ -1,11 +1,10 @@
 """Signs that a network was trained badly, and what to change."""
 
-import warnings
-
 import torch
 
 from sklearn_whitebox._array import to_tensor
 from sklearn_whitebox._threads import torch_threads
+from sklearn_whitebox._warn import warn
 from sklearn_whitebox.estimators._crate_cost import (
     count_multiply_adds,
     rows_at_once,
@@ -46,12 +45,11 @@ def warn_of_network(estimator, rows):
             shares = [_dead_share(trace.output) for trace in module.trace(X)]
     worst = max(shares)
     if worst > _MOST_DEAD:
-        warnings.warn(
+        warn(
             f"Layer {shares.index(worst)} leaves {worst:.0%} of its tokens entirely "
             "zero: its sparsifier removes more than the tokens hold. Try a smaller "
             "learning_rate, a larger d_token or sparsifier='odl'.",
             UserWarning,
-            stacklevel=7,
         )
 
 
@@ -65,12 +63,11 @@ def _warn_of_steps(module):
         size = float(torch.as_tensor(step.step_size))
         growth = size * spectral_norm(step.dictionary) ** 2
         if growth > 2:
-            warnings.warn(
+            warn(
                 f"The proximal steps of layer {number} do not converge: step size "
                 f"times squared spectral norm of the dictionary is {growth:.2g}, more "
                 "than 2. Try a smaller learning_rate or a larger weight_decay.",
                 UserWarning,
-                stacklevel=8,
             )
             return
 

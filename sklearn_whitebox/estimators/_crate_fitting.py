@@ -1,7 +1,6 @@
 """From rows and targets to a fitted CRATE: what `fit` hands over to."""
 
 import time
-import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +11,7 @@ from sklearn_whitebox._array import as_numpy
 from sklearn_whitebox._compat import _check_sample_weight
 from sklearn_whitebox._progress import Progress
 from sklearn_whitebox._random import draw_seed
+from sklearn_whitebox._warn import warn
 from sklearn_whitebox.estimators._crate_columns import (
     encode_columns,
     find_categories,
@@ -100,7 +100,7 @@ def fit_crate(estimator, X, y, sample_weight, X_val, y_val, *, join=None):
                 halt=Halt(progress),
             )
         except FloatingPointError as error:
-            raise ValueError(str(error)) from error
+            raise ValueError(f"{error}; lower it, or scale X.") from error
     progress.close()
     if speaks:
         _warn_of_training(estimator, ensemble, plan)
@@ -327,12 +327,11 @@ def _plan_to_stop(estimator, plan, n_rows, given):
         return replace(plan, refit=plan.refit and plan.early_stopping)
     for name in ("early_stopping", "calibrate"):
         if getattr(estimator, name, None) is True:
-            warnings.warn(
+            warn(
                 f"{name}=True needs at least {LEAST_ROWS_TO_STOP} rows, but there are "
                 f"{n_rows}; nothing was held out. Give rows as X_val and y_val, or set "
                 f"{name}='auto'.",
                 UserWarning,
-                stacklevel=6,
             )
     return replace(plan, early_stopping=False, refit=False, calibrate=False)
 
@@ -371,4 +370,4 @@ def _warn_of_training(estimator, ensemble, plan):
             "a larger learning_rate or max_iter, pool='mean' or augment=None."
         )
     if message:
-        warnings.warn(message, ConvergenceWarning, stacklevel=6)
+        warn(message, ConvergenceWarning)

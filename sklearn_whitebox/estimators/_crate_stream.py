@@ -58,7 +58,7 @@ def learn_batch(estimator, X, y, sample_weight, known):
             try:
                 trained.append(_step(setup, rows, run, estimator, stream, member))
             except FloatingPointError as error:
-                raise ValueError(str(error)) from error
+                raise ValueError(f"{error}; lower it, or scale X.") from error
     weights = stack_weights([one.weights for one in trained])
     ensemble = Ensemble(weights, len(trained), trained, 1.0, set())
     store(estimator, setup, targets, ensemble)

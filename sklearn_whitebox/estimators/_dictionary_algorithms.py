@@ -1,10 +1,10 @@
 """Which algorithm learns a dictionary, with which settings, and what it warns of."""
 
-import warnings
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from sklearn_whitebox._warn import warn
 from sklearn_whitebox.solvers._atoms import feasible_atoms, initial_atoms
 from sklearn_whitebox.solvers._ksvd import learn_dictionary_ksvd
 from sklearn_whitebox.solvers._mod import learn_dictionary_mod
@@ -186,24 +186,21 @@ def _warn_of_limits(estimator, algorithm, shape, found):
     n_samples, n_features = shape
     k = estimator.n_components
     if k is not None and found["rank"] < k:
-        warnings.warn(
+        warn(
             f"X has rank {found['rank']}, so only as many atoms are learnt instead "
             f"of n_components={k}.",
-            stacklevel=6,
         )
     elif found["condition"] > _ILL_CONDITIONED:
-        warnings.warn(
+        warn(
             f"The second moments of the samples have condition number "
             f"{found['condition']:.1e}: some atoms are numerical noise; set a smaller "
             "n_components.",
-            stacklevel=6,
         )
     if n_features >= _WIDE and n_samples < 20 * n_features and not found["is_exact"]:
-        warnings.warn(
+        warn(
             f"{n_samples} samples of {n_features} features may be too few for a "
             "complete dictionary: its atoms can be those of a local optimum. Take at "
             "least 20 times as many samples as features, or a smaller n_components.",
-            stacklevel=6,
         )
     # With fewer samples a kurtosis says little.
     enough = n_samples >= max(1000, 2 * n_features**2)
@@ -215,10 +212,9 @@ def _warn_of_limits(estimator, algorithm, shape, found):
             if looks_gaussian
             else "fit_algorithm='kurtosis' finds sub-Gaussian sources"
         )
-        warnings.warn(
+        warn(
             f"The codes have excess kurtosis {kurtosis:.2f}: the samples look Gaussian "
             f"or sub-Gaussian in every direction; {remedy}.",
-            stacklevel=6,
         )
 
 

@@ -1,13 +1,12 @@
 """How a dictionary is learnt from blocks of rows that do not fit in memory."""
 
-import warnings
-
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_whitebox._blocks import Blocks, record_columns
 from sklearn_whitebox._progress import Progress
 from sklearn_whitebox._random import draw_seed
+from sklearn_whitebox._warn import warn
 from sklearn_whitebox.estimators._dictionary_algorithms import (
     default_settings,
     make_start,
@@ -76,11 +75,10 @@ def learn_blocks(estimator, blocks):
     estimator.density_ = estimator._measure_density(sample)
     estimator._check_penalty(sample)
     if not result.converged:
-        warnings.warn(
+        warn(
             f"SparseDictionaryLearner did not converge in {result.n_iter} passes over "
             "the blocks; increase max_iter or tol.",
             ConvergenceWarning,
-            stacklevel=5,
         )
     return estimator
 

@@ -1,13 +1,12 @@
 """How a fitted dictionary codes samples."""
 
-import warnings
-
 import numpy as np
 import torch
 from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_whitebox._array import to_tensor
+from sklearn_whitebox._warn import warn
 from sklearn_whitebox.estimators._dictionary_algorithms import GREEDY, n_coefs
 from sklearn_whitebox.solvers._blocks import row_product
 from sklearn_whitebox.solvers._lasso_batched import lasso_encode_batched
@@ -91,12 +90,11 @@ def encode(estimator, X, components, coder, alpha, *, sparse_output, device=None
         )
         codes = result.solution if sparse_output else result.solution.cpu().numpy()
     if not result.converged:
-        warnings.warn(
+        warn(
             f"Some codes have a relative duality gap of {result.gap:.1e} after "
             f"{estimator.transform_max_iter} steps; increase transform_max_iter or "
             "transform_alpha.",
             ConvergenceWarning,
-            stacklevel=4,
         )
     return codes
 

@@ -1,7 +1,6 @@
 """How an embedding is fitted: settings, checks, training, description."""
 
 import math
-import warnings
 from itertools import pairwise
 
 import numpy as np
@@ -13,6 +12,7 @@ from sklearn_whitebox._array import check_memory, resolve_device, to_tensor
 from sklearn_whitebox._progress import Progress
 from sklearn_whitebox._random import draw_seed
 from sklearn_whitebox._threads import torch_threads
+from sklearn_whitebox._warn import warn
 from sklearn_whitebox.estimators._embedding_description import describe
 from sklearn_whitebox.estimators._embedding_inputs import (
     check_square_range,
@@ -117,27 +117,24 @@ def check_classes(estimator, rows, plan, n_steps):
     counts = np.bincount(rows.labels[rows.labels >= 0], minlength=len(rows.classes))
     single = rows.classes[counts == 1]
     if len(single):
-        warnings.warn(
+        warn(
             f"Classes {single[:5].tolist()!r} have a single distinct row each, which "
             "spans a line whatever the class is like; merge or drop them.",
             UserWarning,
-            stacklevel=6,
         )
     elif counts.min() < n_steps and not (rows.labels < 0).any():
         scarce = rows.classes[counts < n_steps]
-        warnings.warn(
+        warn(
             f"Classes {scarce[:5].tolist()!r} have fewer rows than a pass has batches "
             f"({n_steps}) and are absent from some, which biases the rates; raise "
             "batch_size.",
             UserWarning,
-            stacklevel=6,
         )
     if plan.n_components < len(rows.classes):
-        warnings.warn(
+        warn(
             f"n_components={plan.n_components} is fewer dimensions than the "
             f"{len(rows.classes)} classes, which cannot all be orthogonal; raise it.",
             UserWarning,
-            stacklevel=6,
         )
 
 
@@ -336,16 +333,14 @@ def _store_scales(estimator, rows):
     estimator._typical_norm = float(np.average(np.sqrt(squares), weights=rows.mass))
     n_zero = int((squares < 1e-16).sum())
     if estimator.normalize is None and mean_square < 1e-8:
-        warnings.warn(
+        warn(
             "All features are zero: the penalty won. Lower feature_penalty or raise "
             "learning_rate.",
             ConvergenceWarning,
-            stacklevel=6,
         )
     elif n_zero:
-        warnings.warn(
+        warn(
             f"{n_zero} of {len(Z)} rows are mapped to zero, which has no direction; "
             "drop zero rows, use standardize=True, or widen the hidden layers.",
             UserWarning,
-            stacklevel=6,
         )

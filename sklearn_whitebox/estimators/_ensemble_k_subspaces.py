@@ -1,6 +1,5 @@
 """Cluster samples by the votes of many short runs of K-subspaces."""
 
-import warnings
 from numbers import Integral
 
 import numpy as np
@@ -18,6 +17,7 @@ from sklearn_whitebox._compat import Interval, StrOptions
 from sklearn_whitebox._progress import Progress
 from sklearn_whitebox._random import draw_seed
 from sklearn_whitebox._threads import count_threads, serial_blas, serial_pools
+from sklearn_whitebox._warn import warn
 from sklearn_whitebox.estimators._base import WhiteboxEstimator, all_or_nothing
 from sklearn_whitebox.estimators._cluster_labels import number_by_appearance
 from sklearn_whitebox.estimators._subspace_labels import to_original
@@ -240,12 +240,11 @@ class EnsembleKSubspaces(
         )
         labels, n_found = number_by_appearance(labels[inverse])
         if n_found < self.n_clusters:
-            warnings.warn(
+            warn(
                 f"Only {n_found} of n_clusters={self.n_clusters} clusters were found: "
                 "too few samples are distinct, or the members of the ensemble agree "
                 "on fewer. Lower n_clusters, or raise n_estimators.",
                 ConvergenceWarning,
-                stacklevel=4,
             )
         bases = fit_subspaces(rows, labels, n_found, subspace_dim=dim)
         self.labels_ = labels
@@ -318,7 +317,7 @@ class EnsembleKSubspaces(
         edges = 80.0 * n_samples * self._count_neighbors(n_samples)
         check_memory(
             votes + blocks + edges + 40.0 * n_samples * n_features,
-            what=f"The votes on {n_samples} samples",
+            what=f"The matrix of votes on {n_samples} samples",
             remedy="lower n_estimators or n_neighbors, or fit a sample of the rows and "
             "predict the others",
         )

@@ -1,6 +1,5 @@
 """Cluster samples by the subspace they are nearest to."""
 
-import warnings
 from numbers import Integral, Real
 
 import numpy as np
@@ -17,6 +16,7 @@ from sklearn_whitebox._compat import Interval, StrOptions, _check_sample_weight
 from sklearn_whitebox._progress import Progress
 from sklearn_whitebox._random import draw_seed
 from sklearn_whitebox._threads import count_threads
+from sklearn_whitebox._warn import warn
 from sklearn_whitebox.estimators._base import WhiteboxEstimator, all_or_nothing
 from sklearn_whitebox.solvers._k_subspaces import k_subspaces
 from sklearn_whitebox.solvers._subspace_distances import (
@@ -388,18 +388,16 @@ class KSubspaces(
 
     def _report(self, n_found, result):
         if n_found < self.n_clusters:
-            warnings.warn(
+            warn(
                 f"Only {n_found} of n_clusters={self.n_clusters} clusters were found: "
                 "fewer subspaces hold all samples. Lower n_clusters or subspace_dim.",
                 ConvergenceWarning,
-                stacklevel=5,
             )
         elif not result.converged:
-            warnings.warn(
+            warn(
                 f"The rounds did not converge in max_iter={self.max_iter}; raise "
                 "max_iter or tol.",
                 ConvergenceWarning,
-                stacklevel=5,
             )
 
     def __sklearn_tags__(self):

@@ -1,7 +1,6 @@
 """How a learnt encoder gets its atoms, its targets and its weights."""
 
 import math
-import warnings
 
 import numpy as np
 import torch
@@ -10,6 +9,7 @@ from sklearn.utils import check_array
 
 from sklearn_whitebox._array import as_numpy, check_memory, resolve_device
 from sklearn_whitebox._threads import torch_threads
+from sklearn_whitebox._warn import warn
 from sklearn_whitebox.estimators._sparse_checks import largest_correlation
 from sklearn_whitebox.solvers._atoms import initial_atoms
 from sklearn_whitebox.solvers._lasso_encode import lasso_encode
@@ -264,12 +264,11 @@ def _targets(estimator, network, X):
         n_jobs=estimator.n_jobs,
     )
     if not exact.converged:
-        warnings.warn(
+        warn(
             f"The codes that supervise reached a relative duality gap of "
             f"{exact.gap:.1e}, not {_TARGET_TOL}; use loss='lasso', a larger alpha, or "
             "atoms that differ more.",
             ConvergenceWarning,
-            stacklevel=5,
         )
     codes = exact.solution
     codes.data *= network.atom_length / network.scale

@@ -1,7 +1,6 @@
 """Sparse codes from an unrolled network instead of an optimiser."""
 
 import math
-import warnings
 from numbers import Integral, Real
 from typing import ClassVar
 
@@ -16,6 +15,7 @@ from sklearn_whitebox._array import as_numpy, restore, validate_array
 from sklearn_whitebox._compat import Interval, StrOptions
 from sklearn_whitebox._progress import Progress
 from sklearn_whitebox._random import draw_seed
+from sklearn_whitebox._warn import warn
 from sklearn_whitebox.estimators._base import WhiteboxEstimator, all_or_nothing
 from sklearn_whitebox.estimators._export_encoders import sparse_coder_module
 from sklearn_whitebox.estimators._learned_encoder_fitting import (
@@ -421,11 +421,10 @@ class LearnedSparseEncoder(
                 worst = max(worst, self._certify(network, X[block], codes))
             yield block, codes
         if worst > 0:
-            warnings.warn(
+            warn(
                 f"The exact codes reached a relative duality gap of {worst:.1e}, "
                 f"not tol={self.tol}; increase tol, or pass float64 samples.",
                 ConvergenceWarning,
-                stacklevel=3,
             )
 
     def _certify(self, network, rows, codes):

@@ -121,7 +121,7 @@ def _least(sample, more, size):
 def _check_size(n_classes, n_features):
     check_memory(
         16.0 * (n_classes + 2) * n_features**2,
-        what=f"Second moments of {n_classes} classes of {n_features} features",
+        what=f"A matrix of {n_features} features for {n_classes} classes",
         remedy="reduce the features first, for example with "
         "sklearn.random_projection.SparseRandomProjection",
     )

@@ -308,7 +308,7 @@ class NearestSubspaceClassifier(
             light = np.flatnonzero((counts > 0) & (counts < _LEAST_WEIGHT))
             if len(light):
                 raise ValueError(
-                    f"sample_weight of class {classes[light[0]]!r} sums to "
+                    f"sample_weight of class {classes.tolist()[light[0]]!r} sums to "
                     f"{counts[light[0]]:.1e}; weights count samples, so scale them "
                     "until the sum is about the number of samples of the class."
                 )
@@ -330,7 +330,7 @@ class NearestSubspaceClassifier(
         entries = np.minimum(sizes, n_features).sum() + sizes.max(initial=0)
         check_memory(
             8.0 * n_features * float(entries + min(n_features, sizes.max(initial=0))),
-            what=f"Second moments of {len(sizes)} classes of {n_features} features",
+            what=f"A matrix of {n_features} features for {len(sizes)} classes",
             remedy="reduce the features first, for example with "
             "sklearn.decomposition.PCA or TruncatedSVD",
         )

@@ -1,6 +1,5 @@
 """Learn features and clusters together, by rate reduction."""
 
-import warnings
 from numbers import Integral, Real
 
 import numpy as np
@@ -24,6 +23,7 @@ from sklearn_whitebox._compat import Interval, StrOptions
 from sklearn_whitebox._progress import Progress
 from sklearn_whitebox._random import draw_seed
 from sklearn_whitebox._threads import serial_blas
+from sklearn_whitebox._warn import warn
 from sklearn_whitebox.estimators._base import WhiteboxEstimator, all_or_nothing
 from sklearn_whitebox.estimators._cluster_labels import number_by_appearance, unit_rows
 from sklearn_whitebox.estimators._export_encoders import clusters_module
@@ -556,33 +556,30 @@ class RateReductionClusterer(
         return number_by_appearance(all_labels)
 
     def _report_lack(self, n_found):
-        warnings.warn(
+        warn(
             f"Only {n_found} of n_clusters={self.n_clusters} clusters were found: too "
             "few samples are distinct up to their scale. Lower n_clusters.",
             ConvergenceWarning,
-            stacklevel=5,
         )
 
     def _report_disconnection(self, components):
         if len(components) > self.n_clusters:
             sizes = [len(group) for group in components]
-            warnings.warn(
+            warn(
                 f"The affinity graph has {len(sizes)} connected components, more than "
                 f"n_clusters={self.n_clusters}; their sizes are {sizes[:5]}"
                 f"{' ...' if len(sizes) > 5 else ''}. They are merged by their coding "
                 "length; a larger n_neighbors connects the graph better.",
                 UserWarning,
-                stacklevel=6,
             )
 
     def _report_end(self, labels):
         n_found = len(np.unique(labels))
         if 1 < self.max_clusters == n_found:
-            warnings.warn(
+            warn(
                 f"The coding length is least at the largest number of clusters tried, "
                 f"max_clusters={self.max_clusters}; raise it.",
                 ConvergenceWarning,
-                stacklevel=6,
             )
 
     def __sklearn_tags__(self):

@@ -1,7 +1,6 @@
 """How a ReduNet classifier is put together from its parameters and valid rows."""
 
 import math
-import warnings
 
 import numpy as np
 
@@ -9,6 +8,7 @@ from sklearn_whitebox._array import resolve_device
 from sklearn_whitebox._progress import Progress
 from sklearn_whitebox._random import draw_seed
 from sklearn_whitebox._threads import serial_blas, torch_threads
+from sklearn_whitebox._warn import warn
 from sklearn_whitebox.estimators import _redunet_fitting as fitting
 from sklearn_whitebox.estimators import _redunet_inputs as inputs
 from sklearn_whitebox.estimators._redunet_prediction import ReduNetPrediction
@@ -148,12 +148,11 @@ class ReduNetConstruction(ReduNetPrediction):
         self._check_network(labels, n_classes, self._row_shape, probe.itemsize)
         step = self.step_size * self._row_shape[1] / (total * self.distortion_)
         if self.step_mode == "absolute" and step > _LARGEST_STEP:
-            warnings.warn(
+            warn(
                 f"step_size={self.step_size} is {step:.3g} in units of 1 / α; layers "
                 "overshoot beyond 2, as features are many and samples few. Use "
                 "step_mode='relative', or lower step_size or raise distortion.",
                 UserWarning,
-                stacklevel=6,
             )
 
     def _check_network(self, labels, n_classes, row_shape, itemsize):

@@ -1,6 +1,5 @@
 """Sparse dictionary learning: complete by rotation, overcomplete online."""
 
-import warnings
 from numbers import Integral, Real
 from typing import ClassVar
 
@@ -16,6 +15,7 @@ from sklearn_whitebox._array import as_numpy, check_memory, restore, validate_ar
 from sklearn_whitebox._compat import Interval, StrOptions
 from sklearn_whitebox._progress import Progress
 from sklearn_whitebox._random import draw_seed
+from sklearn_whitebox._warn import warn
 from sklearn_whitebox.estimators._base import WhiteboxEstimator, all_or_nothing
 from sklearn_whitebox.estimators._dictionary_algorithms import (
     COMPLETE,
@@ -341,11 +341,10 @@ class SparseDictionaryLearner(
         result = fit(algorithm, X, self._checked_init(X), generator, progress)
         progress.close()
         if not result.converged:
-            warnings.warn(
+            warn(
                 f"SparseDictionaryLearner did not converge in {result.n_iter} "
                 "iterations; increase max_iter or tol.",
                 ConvergenceWarning,
-                stacklevel=4,
             )
         self.n_iter_ = result.n_iter
         self.objective_curve_ = result.objective
@@ -628,10 +627,9 @@ class SparseDictionaryLearner(
         # A lasso code has at most as many non-zeros as there are features.
         is_dense = self.density_ > _DENSE * min(1, d / k)
         if is_lasso and is_own and is_dense and self._algorithm not in COMPLETE:
-            warnings.warn(
+            warn(
                 f"{self.density_:.0%} of the codes are not zero at alpha={self.alpha}: "
                 "so dense codes determine no atoms; increase alpha.",
-                stacklevel=6,
             )
 
     def _measure_density(self, X):

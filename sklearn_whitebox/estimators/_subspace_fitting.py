@@ -11,6 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn_whitebox._array import check_memory, resolve_device
 from sklearn_whitebox._random import draw_seed
 from sklearn_whitebox._threads import count_threads, serial_blas, serial_pools
+from sklearn_whitebox._warn import warn
 from sklearn_whitebox.estimators._subspace_labels import (
     Assigner,
     affine_frame,
@@ -20,7 +21,7 @@ from sklearn_whitebox.estimators._subspace_labels import (
     prepare_rows,
 )
 from sklearn_whitebox.estimators._subspace_prediction import CodeBook, choose_rule
-from sklearn_whitebox.estimators._subspace_warnings import warn, warn_of_cone
+from sklearn_whitebox.estimators._subspace_warnings import warn_of_cone
 from sklearn_whitebox.solvers._cluster_count import choose_cut
 from sklearn_whitebox.solvers._copies import distinct_rows
 from sklearn_whitebox.solvers._graph_choice import (

@@ -1,29 +1,11 @@
-"""Warnings of a fit, at the line of its caller."""
-
-import sys
-import warnings
+"""Warnings of a fit of subspaces."""
 
 import numpy as np
 
+from sklearn_whitebox._warn import warn
+
 # Median cosine between samples beyond which linear codes are warned of.
 _CONE = 0.95
-
-
-def warn(message, category):
-    """Warn with the line of whoever called from outside of this library.
-
-    Parameters
-    ----------
-    message : str
-        What happened, and what to do.
-    category : type
-        Class of the warning.
-    """
-    level, frame = 1, sys._getframe()
-    inside = ("sklearn_whitebox", "sklearn", "contextlib")
-    while frame is not None and frame.f_globals["__name__"].split(".")[0] in inside:
-        level, frame = level + 1, frame.f_back
-    warnings.warn(message, category, stacklevel=level)
 
 
 def warn_of_cone(rows):

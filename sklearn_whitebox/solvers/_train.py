@@ -356,7 +356,7 @@ class _Run:
     def _refuse(self, value: float, epoch: int) -> None:
         raise FloatingPointError(
             f"the training loss became {value} in epoch {epoch + 1} at "
-            f"learning_rate={self._settings.learning_rate}; lower it, or scale X."
+            f"learning_rate={self._settings.learning_rate}"
         )
 
 
