@@ -447,9 +447,12 @@ def test_callbacks_see_every_iteration(make, data):
     assert recorder.events.count("begin") == recorder.events.count("end") >= 2
 
 
-def test_documentation_is_linked_in_the_html_representation(make):
-    link = make()._get_doc_link()
-    assert link.endswith(f"sklearn_whitebox.{type(make()).__name__}.html")
+def test_documentation_is_linked_in_the_html_representation(make, monkeypatch):
+    monkeypatch.delenv("SKLEARN_WHITEBOX_DOC_URL", raising=False)
+    assert 'href="' not in make()._repr_html_().split("</style>")[-1]
+    monkeypatch.setenv("SKLEARN_WHITEBOX_DOC_URL", "https://docs.example/")
+    page = f"generated/sklearn_whitebox.{type(make()).__name__}.html"
+    assert f'href="https://docs.example/{page}"' in make()._repr_html_()
 
 
 def test_pipelines_print_and_fit(make, data):

@@ -1,6 +1,7 @@
 """What every estimator of this package shares. Think twice before adding to it."""
 
 import functools
+import os
 import warnings
 from importlib.metadata import PackageNotFoundError, version
 
@@ -20,7 +21,6 @@ _STATE_FORMAT = 1
 # For every older format that is read, what makes the state of the next one of it: a
 # function of the name of the class and the dictionary of attributes.
 _STATE_UPGRADES: dict = {}
-_DOCUMENTATION = "https://sklearn-whitebox.readthedocs.io/en/stable/generated"
 
 
 def _upgrade_state(name, state, saved_format, saved_version):
@@ -114,7 +114,13 @@ class WhiteboxEstimator(CallbackSupportMixin, BaseEstimator):
     """Base of all estimators: callbacks, documentation links, versioned state."""
 
     _doc_link_module = "sklearn_whitebox"
-    _doc_link_template = _DOCUMENTATION + "/sklearn_whitebox.{estimator_name}.html"
+
+    @property
+    def _doc_link_template(self):
+        # Wherever the site that `make docs` builds is served; no link without it.
+        site = os.environ.get("SKLEARN_WHITEBOX_DOC_URL", "").rstrip("/")
+        page = "/generated/sklearn_whitebox.{estimator_name}.html"
+        return site + page if site else ""
 
     def _doc_link_url_param_generator(self, *_):
         return {"estimator_name": type(self).__name__}
