@@ -9,17 +9,25 @@ from pathlib import Path
 
 def _text_path(path):
     try:
-        return Path(os.fsdecode(path))
+        text = os.fsdecode(path)
     except TypeError:
         raise TypeError(
             f"path must be a str or a path, got {type(path).__name__}."
         ) from None
+    # A path object drops it, and a file would be where a folder was meant.
+    if text.endswith(("/", os.sep)):
+        raise ValueError(f"path={text!r} names a folder; give the path of a file.")
+    return Path(text)
 
 
 def _refuse_others(mode, path):
     if stat.S_ISREG(mode):
         return
-    kind = "a folder" if stat.S_ISDIR(mode) else "a device, a pipe or a socket"
+    kind = "a device, a pipe or a socket"
+    if stat.S_ISDIR(mode):
+        kind = "a folder"
+    elif stat.S_ISLNK(mode):
+        kind = "a link to itself"
     raise ValueError(f"path={str(path)!r} is {kind}; give the path of a file.")
 
 
@@ -68,9 +76,13 @@ def _existing(target):
 
 def _take_over(descriptor, status):
     """Give a new file the owner, if we may, and the permissions of another one."""
-    if status is not None and hasattr(os, "fchmod"):
+    if status is None:
+        return
+    # Windows has none or one of them, by the version of Python.
+    if hasattr(os, "fchown"):
         with contextlib.suppress(OSError):
             os.fchown(descriptor, status.st_uid, status.st_gid)
+    if hasattr(os, "fchmod"):
         os.fchmod(descriptor, stat.S_IMODE(status.st_mode))
 
 
@@ -119,7 +131,9 @@ def replacing(path):
             os.fsync(file.fileno())
         beside.replace(target)
     except BaseException as error:
-        beside.unlink(missing_ok=True)
+        # Where none could be made, as on a read-only disk, none can be removed.
+        with contextlib.suppress(OSError):
+            beside.unlink()
         if isinstance(error, OSError) and error.filename2 is None:
             # The user knows this file only.
             error.filename = str(target)

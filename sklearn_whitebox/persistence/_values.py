@@ -16,7 +16,6 @@ from sklearn_whitebox.persistence._container import STORED, InvalidFile
 
 # Deeper than any model, and shallow enough for every recursion here.
 _MOST_LEVELS = 60
-_MOST_DIGITS = 10_000
 _TAG = "$"
 _SPARSE = {
     f"{layout}_{kind}": getattr(sp, f"{layout}_{kind}")
@@ -105,6 +104,9 @@ class Writer:
     def _write_dict(self, value, level):
         if all(type(key) is str and not key.startswith(_TAG) for key in value):
             return {key: self.write(item, level) for key, item in value.items()}
+        strange = [type(key).__name__ for key in value if not _is_key(key)]
+        if strange:
+            raise Unsaveable(f"has a {strange[0]} for a key")
         items = [[self.write(part, level) for part in pair] for pair in value.items()]
         return {_TAG: "dict", "items": items}
 
@@ -251,12 +253,13 @@ class Reader:
         return [self.read(item, level) for item in items]
 
     def _read_dict(self, level, items):
-        pairs = self._read_items(items, level)
-        for pair in pairs:
-            require(
-                isinstance(pair, list) and len(pair) == 2 and _is_key(pair[0]),
-                "a dictionary has a key that is none",
-            )
+        valid = isinstance(items, list) and all(
+            isinstance(pair, list) and len(pair) == 2 for pair in items
+        )
+        require(valid, "a dictionary is malformed")
+        pairs = [[self.read(part, level) for part in pair] for pair in items]
+        is_valid = all(_is_key(key) for key, _ in pairs)
+        require(is_valid, "a dictionary has a key that is none")
         value = dict(pairs)
         require(len(value) == len(pairs), "a dictionary has a key twice")
         return value
@@ -340,7 +343,7 @@ class Reader:
 
     def _read_int(self, level, text):
         valid = isinstance(text, str) and re.fullmatch("-?[0-9a-f]+", text)
-        require(valid and len(text) <= _MOST_DIGITS, "an integer is malformed")
+        require(valid, "an integer is malformed")
         return int(text, 16)
 
     def _read_float(self, level, bits):

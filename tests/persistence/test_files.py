@@ -217,9 +217,10 @@ def test_a_link_stays_a_link(exists, tmp_path):
 @posix
 def test_a_link_to_itself_is_refused(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "link")
-    for touch in (lambda path: save(KSubspaces(), path), load):
-        with pytest.raises((ValueError, OSError)):
-            touch(tmp_path / "link")
+    with pytest.raises(ValueError, match="is a link to itself"):
+        save(KSubspaces(), tmp_path / "link")
+    with pytest.raises(OSError, match="link"):
+        load(tmp_path / "link")
 
 
 @pytest.mark.parametrize("kind", [str, os.fsencode, Path])
@@ -233,6 +234,37 @@ def test_what_is_no_path_is_refused(path):
     for touch in (lambda path: save(KSubspaces(), path), load):
         with pytest.raises(TypeError, match="path must be a str or a path"):
             touch(path)
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_path_that_ends_like_a_folder_is_refused(exists, path):
+    if exists:
+        save(KSubspaces(), path)
+    for touch in (lambda path: save(KSubspaces(), path), load):
+        with pytest.raises(ValueError, match="names a folder; give the path of a file"):
+            touch(f"{path}/")
+    assert path.exists() == exists
+
+
+@pytest.mark.parametrize("missing", ["fchown", "fchmod"])
+def test_systems_without_owners_or_permissions_replace_files(
+    missing, path, monkeypatch
+):
+    monkeypatch.delattr(os, missing, raising=False)
+    save(KSubspaces(3), path)
+    save(KSubspaces(5), path)
+    assert load(path).n_clusters == 5
+
+
+def test_a_disk_that_is_only_read_is_told_by_the_name_of_the_file(path, monkeypatch):
+    def refuse(name, *_, **__):
+        raise OSError(30, "Read-only file system", str(name))
+
+    monkeypatch.setattr(os, "open", refuse)
+    monkeypatch.setattr(os, "unlink", refuse)
+    with pytest.raises(OSError, match="Read-only") as caught:
+        save(KSubspaces(), path)
+    assert caught.value.filename == str(path)
 
 
 def test_missing_files_and_folders_are_named(tmp_path):

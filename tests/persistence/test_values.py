@@ -139,6 +139,42 @@ def test_single_values_come_back(value, there_and_back, assert_same):
     assert_same(value, there_and_back(value))
 
 
+def nested(depth, wrap):
+    value = 0
+    for _ in range(depth):
+        value = wrap(value)
+    return value
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda value: [value],
+        lambda value: (value,),
+        lambda value: {"key": value},
+        lambda value: {1: value},
+    ],
+    ids=["list", "tuple", "named", "dict"],
+)
+def test_values_are_saved_as_deep_as_they_are_loaded(wrap, there_and_back, assert_same):
+    most = nested(60, wrap)
+    assert_same(most, there_and_back(most))
+    with pytest.raises(TypeError, match="is nested in more than 60 levels"):
+        there_and_back(wrap(most))
+
+
+@pytest.mark.parametrize("key", [torch.device("cpu"), PolarTransformer()], ids=repr)
+def test_keys_that_could_not_be_loaded_are_not_saved(key, there_and_back):
+    with pytest.raises(TypeError, match=f"has a {type(key).__name__} for a key"):
+        there_and_back({key: 1})
+
+
+def test_integers_may_have_any_number_of_digits(there_and_back):
+    value = -(7**20_000)
+    # Text of so many digits would not be written.
+    assert (there_and_back(value) == value) is True
+
+
 @pytest.mark.parametrize("kind", ["csr_array", "csr_matrix", "csc_array", "csc_matrix"])
 @pytest.mark.parametrize("index", [np.int32, np.int64])
 def test_sparse_matrices_come_back(kind, index, there_and_back, assert_same):
