@@ -8,6 +8,7 @@ import re
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,12 @@ SETTINGS = {
     "RateReductionEmbedding": {"n_components": 20, "max_iter": 10},
     "SparseAutoencoder": {"n_components": 40, "max_iter": 5},
     "CRATEClassifier": {"n_layers": 1, "n_ensemble": 1},
+}
+
+# Work that is worth sharing out.
+HEAVY = {
+    "SparseDictionaryLearner": {"n_components": 256, "max_iter": 3},
+    "SubspaceClusterer": {"n_anchors": 5000},
 }
 
 
@@ -150,33 +157,43 @@ def write_file(n):
 
 
 def parallel(n):
-    """Time with two processes against one; workers are warmed up first."""
+    """Time with two processes against one, interleaved; workers are warm."""
     import joblib
     from distributed import Client, LocalCluster
 
-    X, _ = make_rows(n)
+    write_file(n)
+    loads = [
+        partial(load, str(Path("X.npy").resolve()), start, 20_000)
+        for start in range(0, n, 20_000)
+    ]
     found = []
     with (
         LocalCluster(2, threads_per_worker=1, dashboard_address=None) as cluster,
         Client(cluster),
     ):
-        for name in ("SparseDictionaryLearner", "SubspaceClusterer"):
+        for name, settings in HEAVY.items():
+            model = make(name).set_params(**settings)
             for backend, options in (("dask", {}), ("loky", {"n_jobs": 2})):
                 with joblib.parallel_config(backend=backend, **options):
-                    fit(name, "fit_blocks", X[:20_000], None)
+                    model.fit_blocks(loads[:4])
                 times = {"alone": [], "together": []}
                 for _ in range(3):
                     start = time.perf_counter()
-                    fit(name, "fit_blocks", X, None)
+                    model.fit_blocks(loads)
                     middle = time.perf_counter()
                     with joblib.parallel_config(backend=backend, **options):
-                        fit(name, "fit_blocks", X, None)
+                        model.fit_blocks(loads)
                     times["alone"].append(middle - start)
                     times["together"].append(time.perf_counter() - middle)
                 medians = {key: float(np.median(value)) for key, value in times.items()}
-                what = f"`{name}.fit_blocks` of {n:,} rows"
+                what = ", ".join(f"`{key}={value}`" for key, value in settings.items())
+                what = f"`{name}`, {what}, {n:,} rows"
                 found.append({"what": what, "backend": backend, **medians})
     return {"parallel": found}
+
+
+def load(path, start, size):
+    return np.load(path, mmap_mode="r")[start : start + size]
 
 
 if __name__ == "__main__":

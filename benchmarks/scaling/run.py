@@ -5,6 +5,7 @@ measures all anew, ``--quick`` a few small points, ``--draw`` only draws.
 """
 
 import argparse
+import itertools
 import json
 import os
 import platform
@@ -41,12 +42,13 @@ CURVES = {
     ("CodingLengthClusterer", "fit"): 3_000,
     ("RateReductionClusterer", "fit"): 30_000,
     ("RateReductionEmbedding", "fit"): 10_000,
-    ("RateReductionEmbedding", "fit_blocks"): 30_000,
+    ("RateReductionEmbedding", "fit_blocks"): 100_000,
     ("SparseAutoencoder", "fit"): 30_000,
     ("SparseAutoencoder", "fit_blocks"): 300_000,
-    ("CRATEClassifier", "fit_blocks"): 30_000,
-    ("PolarTransformer", "fit"): 300_000,
+    ("CRATEClassifier", "fit_blocks"): 100_000,
 }
+# Okabe and Ito's, which all eyes tell apart.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#000000")
 # Each curve ends at its own most.
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 QUICK_SIZES = (1_000, 3_000)
@@ -95,7 +97,7 @@ def measure(path, quick, fresh):
         print(json.dumps(point), flush=True)
     if quick or results["parallel"]:
         return
-    results["parallel"] = run("parallel", "all", 100_000)["parallel"]
+    results["parallel"] = run("parallel", "all", 400_000)["parallel"]
     save(path, results)
 
 
@@ -161,28 +163,38 @@ def draw(results, path):
         if "error" not in point:
             key = point["estimator"], point["method"]
             curves.setdefault(key, []).append(point)
-    figure, axes = plt.subplots(1, 2, figsize=(11, 5), layout="constrained")
+    figure, axes = plt.subplots(
+        2, 2, figsize=(11, 8), sharex=True, sharey="row", layout="constrained"
+    )
     names = sorted({name for name, _ in curves})
-    colours = dict(zip(names, plt.get_cmap("tab20").colors, strict=False))
-    styles = {"fit": "-", "fit_blocks": "--", "file": ":"}
+    looks = dict(zip(names, itertools.product("os^", COLOURS), strict=False))
     for (name, method), points in sorted(curves.items()):
         points.sort(key=lambda point: point["n"])
-        label = f"{name}.{'fit_blocks (file)' if method == 'file' else method}"
-        for axis, quantity in zip(axes, ("seconds", "mebibytes"), strict=True):
-            axis.loglog(
+        marker, colour = looks[name]
+        for row, quantity in enumerate(("seconds", "mebibytes")):
+            axes[row, int(method != "fit")].loglog(
                 [point["n"] for point in points],
-                [max(point[quantity], 0.01) for point in points],
-                styles[method],
-                color=colours[name],
-                marker="o",
-                markersize=3,
-                label=label,
+                [
+                    max(point[quantity], 0.1) if row else point[quantity]
+                    for point in points
+                ],
+                ":" if method == "file" else "-",
+                color=colour,
+                marker=marker,
+                markersize=8 if method == "file" else 5,
+                label=name,
             )
-    axes[0].set(xlabel="rows", ylabel="seconds, one thread", title="Time of a fit")
-    axes[1].set(
-        xlabel="rows", ylabel="MiB beyond the data", title="Memory of a fit at its peak"
-    )
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right", fontsize=7)
+    for axis, title in zip(axes[0], ("fit", "fit_blocks; alone: a file"), strict=True):
+        axis.set_title(title)
+    for axis in axes[1]:
+        axis.set_xlabel("rows")
+    axes[0, 0].set_ylabel("seconds, one thread")
+    axes[1, 0].set_ylabel("MiB beyond the data, at the peak")
+    lines = {}
+    for axis in axes.flat:
+        lines |= dict(zip(*axis.get_legend_handles_labels()[::-1], strict=True))
+    lines = dict(sorted(lines.items()))
+    figure.legend(lines.values(), lines, loc="outside lower center", ncols=3)
     figure.savefig(path.with_suffix(".png"), dpi=110)
     text = table(curves, results["parallel"]) + "\n" + extrapolation(curves)
     if path == FILE:
@@ -208,10 +220,22 @@ def table(curves, parallel):
             f"{last['seconds']:.3g} | {last['mebibytes']:.0f} | "
             f"{'' if quality is None else format(quality, '.3f')} | {slope(points)} |"
         )
+    return "\n".join(lines) + "\n" + sharing(parallel)
+
+
+def sharing(parallel):
+    """Give the times of one and of two processes as a Markdown table."""
+    if not parallel:
+        return ""
+    lines = [
+        "",
+        "| `fit_blocks` of blocks that workers load | one process | two | backend |",
+        "|---|--:|--:|---|",
+    ]
     for row in parallel:
         lines.append(
-            f"\n{row['what']}: {row['alone']:.1f} s in one process, "
-            f"{row['together']:.1f} s with two ({row['backend']})."
+            f"| {row['what']} | {row['alone']:.1f} s | {row['together']:.1f} s | "
+            f"{row['backend']} |"
         )
     return "\n".join(lines) + "\n"
 
@@ -219,8 +243,8 @@ def table(curves, parallel):
 def extrapolation(curves):
     """Tell what 10⁸ rows would take if the largest point went on in proportion."""
     lines = [
-        "| `fit_blocks` of | measured at | µs a row | hours for 10⁸ rows, one core | "
-        "as much on 32 cores |",
+        "| `fit_blocks` of | measured at | µs a row | 10⁸ rows on one core | "
+        "shared by 32 cores |",
         "|---|--:|--:|--:|--:|",
     ]
     largest = {}
@@ -229,12 +253,21 @@ def extrapolation(curves):
             largest[name] = points[-1]
     for name, last in sorted(largest.items()):
         each = last["seconds"] / last["n"]
-        hours = each * 1e8 / 3600
-        shared = f"{hours / 32:.2g}" if name in SHARED else "not shared"
+        total = each * 1e8
+        shared = duration(total / 32) if name in SHARED else "not shared"
         lines.append(
-            f"| `{name}` | {last['n']:,} | {1e6 * each:.1f} | {hours:.2g} | {shared} |"
+            f"| `{name}` | {last['n']:,} | {1e6 * each:.1f} | {duration(total)} | "
+            f"{shared} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def duration(seconds):
+    """Write a time in the unit in which it is a short number."""
+    for unit, length in (("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def slope(points):
