@@ -6,7 +6,12 @@ from scipy import sparse
 from sklearn_whitebox._optional import require
 from sklearn_whitebox.display._axes import check_axes
 from sklearn_whitebox.display._block_means import block_means
-from sklearn_whitebox.display._classes import as_array, check_has, class_markers
+from sklearn_whitebox.display._classes import (
+    as_array,
+    check_has,
+    check_labels,
+    class_markers,
+)
 from sklearn_whitebox.metrics import subspace_preserving_error
 
 _ALTERNATIVES = (
@@ -182,12 +187,13 @@ class AffinityDisplay:
         Raises
         ------
         ValueError
-            If the matrix is not square, or the lengths of `labels` or `y` are not that
-            of the matrix.
+            If the matrix is not square, the lengths of `labels` or `y` are not that of
+            the matrix, or one of their entries is missing.
         """
         if not sparse.issparse(affinity):
             affinity = as_array(affinity)
-        labels, y = as_array(labels), None if y is None else as_array(y)
+        labels = check_labels(labels, "labels")
+        y = None if y is None else check_labels(y)
         for name, values in (("labels", labels), ("y", y)):
             if values is not None and affinity.shape != 2 * values.shape:
                 raise ValueError(

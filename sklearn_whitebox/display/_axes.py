@@ -7,7 +7,7 @@ import numpy as np
 from sklearn_whitebox._optional import require
 
 
-def check_axes(ax, purpose, **figure_settings):
+def check_axes(ax, purpose, *, projection=None, **figure_settings):
     """Return axes to draw on, and their figure.
 
     Parameters
@@ -16,6 +16,8 @@ def check_axes(ax, purpose, **figure_settings):
         Axes of the caller; None makes a figure.
     purpose : str
         Who draws, for the message if matplotlib is missing.
+    projection : {"3d"}, default=None
+        Kind of the axes; None takes flat ones.
     **figure_settings : kwargs
         Passed to ``pyplot.subplots`` for a new figure.
 
@@ -23,12 +25,36 @@ def check_axes(ax, purpose, **figure_settings):
     -------
     ax, figure : Axes, Figure
         Where to draw.
+
+    Raises
+    ------
+    TypeError
+        If `ax` is no axes.
+    ValueError
+        If they are three-dimensional, and flat ones are needed.
     """
     if ax is None:
         pyplot = require("matplotlib.pyplot", extra="plot", purpose=purpose)
-        figure, ax = pyplot.subplots(layout="constrained", **figure_settings)
+        figure, ax = pyplot.subplots(
+            layout="constrained",
+            subplot_kw={"projection": projection},
+            **figure_settings,
+        )
         return ax, figure
+    _refuse_others(ax, projection)
     return ax, ax.figure
+
+
+def _refuse_others(ax, projection=None):
+    if not (hasattr(ax, "plot") and hasattr(ax, "figure")):
+        raise TypeError(
+            f"ax must be Axes of Matplotlib or None, not a {type(ax).__name__}."
+        )
+    if projection is None and hasattr(ax, "plot_wireframe"):
+        raise ValueError(
+            "ax is three-dimensional, and this display is flat; make it with "
+            "plt.subplots()."
+        )
 
 
 def check_panels(
@@ -58,8 +84,10 @@ def check_panels(
 
     Raises
     ------
+    TypeError
+        If one of them is no axes.
     ValueError
-        If the axes are not as many as the panels.
+        If the axes are not as many as the panels, or three-dimensional.
     """
     if ax is None:
         pyplot = require("matplotlib.pyplot", extra="plot", purpose=purpose)
@@ -83,4 +111,6 @@ def check_panels(
             f"ax has {len(axes)} axes for {n_panels} panels; give one for each, or "
             "choose what to draw."
         )
+    for panel in axes:
+        _refuse_others(panel)
     return axes, axes[0].figure

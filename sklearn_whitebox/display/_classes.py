@@ -75,9 +75,9 @@ def check_features(Z, y):
     ------
     ValueError
         If `Z` is not a matrix of finite numbers with a row for each entry of `y`, or
-        empty.
+        empty, or a class is missing.
     """
-    Z, y = as_features(Z), as_array(y)
+    Z, y = as_features(Z), check_labels(y)
     if Z.ndim != 2 or y.shape != Z.shape[:1] or 0 in Z.shape:
         raise ValueError(
             f"Z of shape {Z.shape} and y of shape {y.shape} do not fit; give a row "
@@ -86,6 +86,40 @@ def check_features(Z, y):
     if not np.isfinite(Z).all():
         raise ValueError("Z holds NaN or infinity.")
     return Z, y
+
+
+def check_labels(y, name="y"):
+    """Check that labels can be sorted and none is missing.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_samples,)
+        Labels.
+    name : str, default="y"
+        Name of the argument, for the message.
+
+    Returns
+    -------
+    y : ndarray of shape (n_samples,)
+        The same.
+
+    Raises
+    ------
+    ValueError
+        If there are missing labels, or texts beside numbers.
+    """
+    y = as_array(y)
+    try:
+        np.unique(y)
+        is_valid = not (y != y).any()
+    except TypeError:
+        is_valid = False
+    if not is_valid:
+        raise ValueError(
+            f"{name} holds missing labels, or texts beside numbers; give each sample "
+            "a label of one kind."
+        )
+    return y
 
 
 def as_array(values):
@@ -118,10 +152,16 @@ def as_features(Z):
     -------
     Z : ndarray
         The same.
+
+    Raises
+    ------
+    ValueError
+        If they are complex.
     """
-    if hasattr(Z, "toarray"):
-        Z = Z.toarray()
-    return as_array(Z).astype(np.float64)
+    Z = as_array(Z.toarray() if hasattr(Z, "toarray") else Z)
+    if np.iscomplexobj(Z):
+        raise ValueError("Features must be real, and these are complex.")
+    return Z.astype(np.float64)
 
 
 def classes_of(estimator, X, y):
@@ -204,7 +244,7 @@ def evenly_spaced(X, y, max_samples):
 
     Parameters
     ----------
-    X : array-like or DataFrame of shape (n_samples, n_features)
+    X : array-like, sparse array or DataFrame of shape (n_samples, n_features)
         Rows.
     y : array-like of shape (n_samples,) or None
         Their labels.
@@ -219,14 +259,21 @@ def evenly_spaced(X, y, max_samples):
     Raises
     ------
     ValueError
-        If `max_samples` is not positive.
+        If `max_samples` is not positive, or `y` has another length than `X`.
     """
     if max_samples is not None and max_samples < 1:
         raise ValueError(f"max_samples={max_samples} must be positive or None.")
     y = None if y is None else as_array(y)
     if not hasattr(X, "shape"):
         X = np.asarray(X)
-    if max_samples is None or len(X) <= max_samples:
+    n_samples = X.shape[0]
+    if y is not None and y.shape[:1] != (n_samples,):
+        raise ValueError(
+            f"y of shape {y.shape} does not fit the {n_samples} rows of X."
+        )
+    if max_samples is None or n_samples <= max_samples:
         return X, y
-    rows = np.linspace(0, len(X) - 1, max_samples).round().astype(int)
+    if hasattr(X, "tocsr"):
+        X = X.tocsr()
+    rows = np.linspace(0, n_samples - 1, max_samples).round().astype(int)
     return X.iloc[rows] if hasattr(X, "iloc") else X[rows], y if y is None else y[rows]

@@ -4,8 +4,10 @@ import numpy as np
 
 from sklearn_whitebox.display._axes import check_axes
 from sklearn_whitebox.display._classes import (
+    as_features,
     check_features,
     check_has,
+    check_labels,
     class_markers,
     classes_of,
 )
@@ -94,7 +96,7 @@ class FeatureSphereDisplay:
 
         Parameters
         ----------
-        Z : array-like of shape (n_samples, 3)
+        Z : array-like or sparse array of shape (n_samples, 3)
             Features.
         y : array-like of shape (n_samples,)
             Class of each row.
@@ -114,10 +116,11 @@ class FeatureSphereDisplay:
             If `Z` does not have three columns of finite numbers and a row for each
             entry of `y`.
         """
-        if np.shape(Z)[1:] != (3,) or len(Z) != len(y):
+        Z, y = as_features(Z), check_labels(y)
+        if Z.shape != (y.size, 3):
             raise ValueError(
-                f"Z of shape {np.shape(Z)} should have three columns and a row for "
-                f"each of the {len(y)} entries of y; EmbeddingDisplay draws features "
+                f"Z of shape {Z.shape} should have three columns and a row for "
+                f"each of the {y.size} entries of y; EmbeddingDisplay draws features "
                 "of any dimension."
             )
         return cls(*check_features(Z, y)).plot(ax, **plot_settings)
@@ -154,10 +157,12 @@ class FeatureSphereDisplay:
         self.ax_, self.figure_ = check_axes(
             ax,
             "FeatureSphereDisplay",
+            projection="3d",
             figsize=(5, 5),
-            subplot_kw={"projection": "3d"},
         )
         features, labels = np.asarray(self.features, float), np.asarray(self.labels)
+        # Squares of very large or small features would leave the range of floats.
+        features = features / (np.abs(features).max(initial=0) or 1.0)
         norms = np.linalg.norm(features, axis=1, keepdims=True)
         features = np.divide(
             features, norms, out=np.zeros_like(features), where=norms > 0

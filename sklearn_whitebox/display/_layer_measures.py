@@ -3,9 +3,8 @@
 import numpy as np
 import torch
 
-from sklearn_whitebox._array import as_numpy
 from sklearn_whitebox._threads import torch_threads
-from sklearn_whitebox.display._classes import check_has, evenly_spaced
+from sklearn_whitebox.display._classes import as_features, check_has, evenly_spaced
 from sklearn_whitebox.estimators._network_state import load_arrays
 from sklearn_whitebox.solvers import lasso_encode
 
@@ -74,10 +73,10 @@ def measure_layers(estimator, X, y, *, distortion, max_samples):
 def _unrolled(estimator, X):
     """Follow the codes of an unrolled encoder, and compare them with exact ones."""
     network = estimator._network()
-    rows = np.asarray(as_numpy(X), dtype=np.float64)
-    if rows.ndim != 2 or rows.shape[1] != estimator.n_features_in_:
+    rows, n_features = as_features(X), estimator.n_features_in_
+    if rows.ndim != 2 or rows.shape[1] != n_features or not len(rows):
         raise ValueError(
-            f"X of shape {rows.shape} should have {estimator.n_features_in_} columns."
+            f"X of shape {rows.shape} should have {n_features} columns and a row."
         )
     module = load_arrays(network.make_module(torch.float64), estimator.weights_)
     with torch.no_grad(), torch_threads(network.work(len(rows))):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from sklearn_whitebox.display._axes import check_axes
-from sklearn_whitebox.display._classes import check_has
+from sklearn_whitebox.display._classes import as_array, check_has
 
 # What is drawn of an estimator, and the label of each curve.
 _CURVES = {
@@ -180,10 +180,17 @@ class LossCurveDisplay:
 
         Raises
         ------
+        TypeError
+            If `curves` has no names.
         ValueError
             If no curve holds a finite number.
         """
-        curves = {name: np.asarray(v, dtype=float) for name, v in curves.items()}
+        if not hasattr(curves, "items"):
+            raise TypeError(
+                "curves must be a dict of names and values, as "
+                f"{{'training': values}}, not a {type(curves).__name__}."
+            )
+        curves = {name: as_array(v).astype(float) for name, v in curves.items()}
         if not any(np.isfinite(values).any() for values in curves.values()):
             raise ValueError(
                 "curves holds no finite number; an estimator that was fitted without "

@@ -116,11 +116,16 @@ class ScoreTimeDisplay:
         Raises
         ------
         ValueError
-            If there is no method.
+            If there is no method, or one has no score or several.
         """
         if not cv_results:
             raise ValueError("There is no method to draw; give at least one.")
         found = list(cv_results.values())
+        if not all("test_score" in result for result in found):
+            raise ValueError(
+                "Each method needs the test_score of cross_validate, which has it if "
+                "scoring is a single score."
+            )
         scores = [np.mean(result["test_score"]) for result in found]
         errors = [np.std(result["test_score"]) for result in found]
         times = [np.mean(result["fit_time"] + result["score_time"]) for result in found]
@@ -171,9 +176,16 @@ class ScoreTimeDisplay:
 
         Raises
         ------
+        TypeError
+            If the predictions have no names.
         ValueError
             If there is no method, or one has no time.
         """
+        if not hasattr(y_pred, "items"):
+            raise TypeError(
+                "y_pred must be a dict of names and predictions, not a "
+                f"{type(y_pred).__name__}."
+            )
         missing = [name for name in y_pred if name not in times]
         if missing or not y_pred:
             raise ValueError(
