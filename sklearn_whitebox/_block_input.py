@@ -58,7 +58,13 @@ def as_iterable(blocks):
         If an array has not two dimensions, or labels do not match.
     """
     if isinstance(blocks, tuple) and len(blocks) == 2 and _is_pair(blocks):
-        if hasattr(blocks[0], "__dask_graph__"):
+        lazy = [hasattr(part, "__dask_graph__") for part in blocks]
+        if any(lazy) and not all(lazy):
+            raise TypeError(
+                "One of X and y is a lazy dask collection and the other is not; make "
+                "both of them dask arrays with the same blocks of rows."
+            )
+        if lazy[0]:
             rows, labels = (_delayed_parts(part) for part in blocks)
             if len(rows) != len(labels):
                 raise ValueError(
@@ -75,7 +81,11 @@ def as_iterable(blocks):
                 "by rows has two. Pass several arrays as a list."
             )
         return _Slices(blocks, None)
-    if isinstance(blocks, str | bytes | dict) or hasattr(blocks, "iloc"):
+    if (
+        isinstance(blocks, str | bytes | dict)
+        or hasattr(blocks, "iloc")
+        or _is_delayed(blocks)
+    ):
         raise TypeError(
             f"blocks is a {type(blocks).__name__}; pass a list of arrays or of "
             "functions that load them, a dask array, or an array or memory map that is "
@@ -103,6 +113,11 @@ class _Slices:
     """An array cut by rows; every slice is read when it is reached."""
 
     def __init__(self, X, y):
+        if hasattr(X, "tocsr"):
+            raise TypeError(
+                "X is sparse, but blocks of rows must be dense; pass functions that "
+                "load some rows each and call toarray()."
+            )
         if y is not None and len(X) != len(y):
             raise ValueError(f"X has {len(X)} rows and y {len(y)} labels.")
         self.X, self.y = X, y
@@ -194,6 +209,8 @@ def read_block(numbered, form):
                 f"Block {index} is a {type(value).__name__}; it must be a pair (X, y)."
             )
         value, y = value
+        if y is None:
+            raise ValueError(f"Block {index} has no labels, y is None.")
     elif isinstance(value, tuple) and len(value) == 2:
         value = value[0]
     names = _column_names(value)
@@ -206,7 +223,11 @@ def read_block(numbered, form):
         _check_range(X, 2)
         y = None if y is None else column_or_1d(as_numpy(y))
     except (ValueError, TypeError) as error:
-        raise type(error)(f"Block {index}: {error}") from error
+        # Classes derived from these may want other arguments.
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"Block {index}: {error}") from error
+    if y is not None and y.dtype.kind == "f" and not np.isfinite(y).all():
+        raise ValueError(f"Block {index}: y contains NaN or infinity.")
     if y is not None and len(y) != len(X):
         raise ValueError(f"Block {index} has {len(X)} rows, but {len(y)} labels.")
     return X, y, (X.shape[1], X.dtype, names)
@@ -266,6 +287,97 @@ def survey_block(numbered, form):
         See :func:`read_block`.
     classes : ndarray or None
         Labels that occur.
+
+    Raises
+    ------
+    ValueError
+        As :func:`read_block`, or if labels cannot be sorted.
     """
     X, y, kind = read_block(numbered, form)
-    return len(X), kind, np.unique(y) if form.classes else None
+    try:
+        return len(X), kind, np.unique(y) if form.classes else None
+    except TypeError as error:
+        raise ValueError(
+            f"Block {numbered[1]}: labels cannot be sorted, as y holds several types "
+            f"or missing values ({error})."
+        ) from error
+
+
+class Known(NamedTuple):
+    """What a survey told of the blocks: sizes, the first kind of all, and labels."""
+
+    sizes: list
+    first: tuple
+    classes: np.ndarray | None
+
+
+def check_again(numbered, X, y, kind, known):
+    """Refuse a block that is not what it was when it was read before.
+
+    Parameters
+    ----------
+    numbered : tuple of (object, int)
+        Block and its number.
+    X, y, kind : tuple
+        What :func:`read_block` returned.
+    known : Known
+        What was read before.
+
+    Raises
+    ------
+    ValueError
+        If there are other rows, columns or labels.
+    """
+    index = numbered[1]
+    before = known.sizes[index] if index < len(known.sizes) else 0
+    if len(X) != before:
+        raise ValueError(
+            f"Block {index} had {before} rows when it was first read, and now has "
+            f"{len(X)}. Every pass must read the same rows."
+        )
+    if not before:
+        return
+    compare_blocks(known.first, (index, kind))
+    if known.classes is not None and not np.isin(y, known.classes).all():
+        strange = np.setdiff1d(y, known.classes)[:5].tolist()
+        raise ValueError(
+            f"Block {index} has labels {strange} that no block had when it was first "
+            "read. Every pass must read the same rows."
+        )
+
+
+def merge_labels(classes, labels, index):
+    """Add the labels of a block to those of the blocks before.
+
+    Parameters
+    ----------
+    classes : ndarray or None
+        Labels of the blocks before; None if this is the first.
+    labels : ndarray
+        Labels of the block.
+    index : int
+        Its number.
+
+    Returns
+    -------
+    classes : ndarray
+        All labels, sorted.
+
+    Raises
+    ------
+    ValueError
+        If some are words and some are numbers.
+    """
+    if classes is None:
+        return labels
+    if _are_words(classes) != _are_words(labels):
+        raise ValueError(
+            f"Block {index} has labels {labels[:5].tolist()}, but blocks before it "
+            f"have {classes[:5].tolist()}; make all of them words or numbers."
+        )
+    return np.union1d(classes, labels)
+
+
+def _are_words(labels):
+    # NumPy would write numbers as words without a question.
+    return labels.dtype.kind in "UST" or isinstance(labels[0], str)

@@ -7,13 +7,17 @@ gathered in the order of the chunks: how rows are divided into blocks changes no
 from collections.abc import Iterator
 
 import numpy as np
+from sklearn.utils.multiclass import check_classification_targets
 
 from sklearn_whitebox._block_input import (
     Form,
+    Known,
     as_iterable,
+    check_again,
     chunk_rows,
     compare_blocks,
     is_lazy,
+    merge_labels,
     read_block,
     survey_block,
 )
@@ -59,7 +63,7 @@ class Blocks:
         self.labelled, self.n_jobs = labelled, n_jobs
         self._form = Form(labelled, labelled and classes, allow_nan)
         self.loaders, self.source = None, None
-        self.sizes = None
+        self._known = None
         self.n_samples = self.n_features = self.dtype = None
         self.names = self.classes = None
         blocks = as_iterable(blocks)
@@ -94,24 +98,23 @@ class Blocks:
         else:
             blocks = enumerate(self.source)
             found = (survey_block((b, i), self._form) for i, b in blocks)
-        self.sizes, first, classes = [], None, []
+        sizes, first, classes = [], None, None
         for index, (n_rows, kind, labels) in enumerate(found):
-            self.sizes.append(n_rows)
+            sizes.append(n_rows)
             if not n_rows:
                 continue
             first = first or (index, kind)
             compare_blocks(first, (index, kind))
             if labels is not None:
-                classes = (
-                    np.unique(np.concatenate([classes, labels])).tolist()
-                    if (len(classes))
-                    else labels.tolist()
-                )
+                classes = merge_labels(classes, labels, index)
         if first is None:
             raise ValueError("blocks hold no rows; at least one block must have some.")
-        self.n_samples = int(sum(self.sizes))
+        if classes is not None:
+            check_classification_targets(classes)
+        self.n_samples = int(sum(sizes))
         self.n_features, self.dtype, self.names = first[1]
-        self.classes = np.array(classes) if self._form.classes else None
+        self.classes = classes
+        self._known = Known(sizes, first, classes)
         return self
 
     def chunks(self):
@@ -125,9 +128,12 @@ class Blocks:
             Labels.
         """
         source = self.loaders if self.source is None else self.source
-        first, held, n_held, size = None, [], 0, None
+        first, held, n_held, size, n_blocks = None, [], 0, None, 0
         for index, block in enumerate(source):
             X, y, kind = read_block((block, index), self._form)
+            n_blocks += 1
+            if self._known is not None:
+                check_again((block, index), X, y, kind, self._known)
             if not len(X):
                 continue
             first = first or (index, kind)
@@ -145,6 +151,11 @@ class Blocks:
                 n_held -= stop
                 # A view would keep the whole block alive.
                 held = [(X[stop:].copy(), None if y is None else y[stop:].copy())]
+        if self._known is not None and n_blocks < len(self._known.sizes):
+            raise ValueError(
+                f"There were {len(self._known.sizes)} blocks when they were first "
+                f"read, and now there are {n_blocks}. Every pass must read the same."
+            )
         if n_held:
             yield _join(held)
 
@@ -170,10 +181,10 @@ class Blocks:
             tasks = self._chunk_tasks(function, common)
             yield from iterate_blocks(_call_on_chunk, tasks, n_jobs=self.n_jobs)
             return
-        if self.sizes is None:
+        if self._known is None:
             self.survey()
         tasks = (
-            (function, blocks, parts, self._form, common)
+            (function, blocks, parts, self._form, self._known, common)
             for blocks, parts in self._plan()
         )
         for results in iterate_blocks(_call_on_parts, tasks, n_jobs=self.n_jobs):
@@ -189,8 +200,9 @@ class Blocks:
 
     def _plan(self):
         """Give the chunks that begin in each block, and the blocks they reach into."""
-        ends = np.cumsum(self.sizes)
-        starts = ends - self.sizes
+        sizes = self._known.sizes
+        ends = np.cumsum(sizes)
+        starts = ends - sizes
         size, total = chunk_rows(self.n_features), self.n_samples
         for index, (start, end) in enumerate(zip(starts, ends, strict=True)):
             first = -(-start // size) * size
@@ -199,9 +211,7 @@ class Blocks:
                 continue
             reach = min(begins[-1] + size, total)
             last = int(np.searchsorted(ends, reach))
-            used = [
-                (self.loaders[i], i) for i in range(index, last + 1) if self.sizes[i]
-            ]
+            used = [(self.loaders[i], i) for i in range(index, last + 1) if sizes[i]]
             parts = [
                 (begin - start, min(begin + size, total) - start) for begin in begins
             ]
@@ -223,8 +233,13 @@ def _fail(error, _):
     raise error
 
 
-def _call_on_parts(function, blocks, parts, form, common):
-    X, y = _join([read_block(block, form)[:2] for block in blocks])
+def _call_on_parts(function, blocks, parts, form, known, common):
+    held = []
+    for numbered in blocks:
+        X, y, kind = read_block(numbered, form)
+        check_again(numbered, X, y, kind, known)
+        held.append((X, y))
+    X, y = _join(held)
     return [function(X[a:b], None if y is None else y[a:b], *common) for a, b in parts]
 
 

@@ -7,13 +7,13 @@ from sklearn_whitebox._blocks import Blocks, record_columns
 from sklearn_whitebox._progress import Progress
 from sklearn_whitebox._random import draw_seed
 from sklearn_whitebox._warn import warn
+from sklearn_whitebox.estimators._block_samples import pick_distinct
 from sklearn_whitebox.estimators._dictionary_algorithms import (
     default_settings,
     make_start,
 )
 from sklearn_whitebox.solvers._dictionary_blocks import learn_dictionary_blocks
 from sklearn_whitebox.solvers._online_dictionary import learn_dictionary_online
-from sklearn_whitebox.solvers._weighted_rows import merge_equal_rows, sample_by_hash
 
 # Rows of the sample that the first atoms are learnt from, in all and per atom.
 _SAMPLE, _PER_ATOM = 10_000, 20
@@ -111,20 +111,5 @@ def gather_sample(rows, size):
     squares : float
         Sum of the squared norms of all rows.
     """
-    # Half as many again, as the number under a bound of the hash is random.
-    share = min(1.0, 1.5 * size / rows.n_samples)
-    picked, squares = [], 0.0
-    for some, total in rows.map(_sample_chunk, share):
-        picked.append(some)
-        squares += total
-    sample = np.concatenate(picked)
-    if len(sample) == 0:  # few rows, all with large hashes
-        sample = next(iter(rows.chunks()))[0]
-    order, _, totals = merge_equal_rows(sample, np.ones(len(sample)))
-    repeated = np.repeat(order, totals.astype(np.int64))
-    return sample[repeated[:size]], squares
-
-
-def _sample_chunk(X, _, share):
-    squares = float(np.einsum("ij,ij->", X, X, dtype=np.float64))
-    return X[sample_by_hash(X, share)], squares
+    picked = pick_distinct(rows, size)
+    return np.repeat(picked.X, picked.counts, axis=0), picked.squares

@@ -9,6 +9,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn_whitebox._array import check_memory
 from sklearn_whitebox._blocks import Blocks, record_columns
 from sklearn_whitebox._threads import serial_blas
+from sklearn_whitebox.estimators._block_samples import label_rows
 from sklearn_whitebox.solvers._moment_sums import merge_classes, sum_classes
 from sklearn_whitebox.solvers._weighted_rows import merge_equal_rows, sample_by_hash
 
@@ -79,6 +80,10 @@ def gather_moments(estimator, blocks, classes, *, code_mean, size):
     for own, *picked in itertools.chain([first], results):
         merge_classes(sums, own, code_mean=code_mean)
         sample = _least(sample, picked, size)
+    if share < 1 and len(sample[0]) < size:  # many rows are equal
+        sample = None
+        for picked in rows.map(_pick_chunk, classes, size):
+            sample = _least(sample, picked, size)
     record_columns(estimator, rows)
     n_features = rows.n_features
     with serial_blas():
@@ -92,17 +97,23 @@ def gather_moments(estimator, blocks, classes, *, code_mean, size):
 
 def _sum_chunk(X, y, classes, code_mean, share, size):
     """Sum the moments of a chunk and pick its rows of least hash."""
-    target = np.searchsorted(classes, y).clip(max=len(classes) - 1)
-    if (classes[target] != y).any():
-        strange = np.setdiff1d(y, classes)
-        raise ValueError(f"y has labels {strange!r} that are not in classes.")
-    some = sample_by_hash(_labelled(X, target), share)
+    target = _number_labels(y, classes)
+    some = sample_by_hash(label_rows(X, target), share)
     sample = _least(None, (X[some], target[some], np.ones(len(some))), size)
     return sum_classes(X, target, code_mean), *sample
 
 
-def _labelled(X, target):
-    return np.column_stack([X, target.astype(X.dtype)])
+def _pick_chunk(X, y, classes, size):
+    target = _number_labels(y, classes)
+    return _least(None, (X, target, np.ones(len(X))), size)
+
+
+def _number_labels(y, classes):
+    target = np.searchsorted(classes, y).clip(max=len(classes) - 1)
+    if (classes[target] != y).any():
+        strange = np.setdiff1d(y, classes)[:5].tolist()
+        raise ValueError(f"y has labels {strange} that are not in classes.")
+    return target
 
 
 def _least(sample, more, size):
@@ -113,7 +124,7 @@ def _least(sample, more, size):
     X, target, weights = more
     if len(X) == 0:
         return X, target, weights
-    first, _, totals = merge_equal_rows(_labelled(X, target), weights)
+    first, _, totals = merge_equal_rows(label_rows(X, target), weights)
     first = first[:size]
     return X[first], target[first], totals[:size]
 

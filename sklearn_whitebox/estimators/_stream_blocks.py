@@ -1,11 +1,13 @@
 """How networks learn from blocks: passes of ``partial_fit`` over fixed chunks."""
 
+from numbers import Integral
+
 import numpy as np
 from sklearn.base import clone
 
 from sklearn_whitebox._block_input import chunk_rows
 from sklearn_whitebox._blocks import Blocks, record_columns
-from sklearn_whitebox.solvers._weighted_rows import merge_equal_rows, sample_by_hash
+from sklearn_whitebox.estimators._block_samples import pick_distinct
 
 
 def learn_passes(
@@ -34,7 +36,7 @@ def learn_passes(
     estimator : estimator
         The same.
     """
-    if isinstance(n_passes, bool) or not isinstance(n_passes, int) or n_passes < 1:
+    if isinstance(n_passes, bool) or not isinstance(n_passes, Integral) or n_passes < 1:
         raise ValueError(f"n_passes={n_passes!r} must be a positive integer.")
     rows = Blocks(
         blocks,
@@ -71,27 +73,15 @@ def gather_rows(rows, size):
     rows : Blocks
         Surveyed blocks.
     size : int
-        Most rows to pick.
+        How many rows to pick, about; all if there are no more.
 
     Returns
     -------
     X : ndarray of shape (n_picked, n_features)
-        Rows in the order of their hashes, which is as good as random.
+        Rows in the order of their hashes, which is as good as random. Where few rows
+        differ, each is repeated in proportion to its share of all.
     y : ndarray of shape (n_picked,) or None
         Their labels.
     """
-    # Half as many again, as the number under a bound of the hash is random.
-    share = min(1.0, 1.5 * size / rows.n_samples)
-    parts = list(rows.map(_pick_chunk, share))
-    X = np.concatenate([X for X, _ in parts])
-    y = np.concatenate([y for _, y in parts]) if rows.labelled else None
-    if len(X) == 0:  # few rows, all with large hashes
-        return next(iter(rows.chunks()))
-    _, inverse, _ = merge_equal_rows(X, np.ones(len(X)))
-    order = np.argsort(inverse, kind="stable")[:size]
-    return X[order], None if y is None else y[order]
-
-
-def _pick_chunk(X, y, share):
-    some = sample_by_hash(X, share)
-    return X[some], None if y is None else y[some]
+    X, y, counts, _ = pick_distinct(rows, size)
+    return np.repeat(X, counts, axis=0), None if y is None else np.repeat(y, counts)

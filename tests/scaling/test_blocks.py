@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scipy.sparse import csr_array
 
 from sklearn_whitebox import (
     CodingLengthClassifier,
@@ -23,6 +24,7 @@ from sklearn_whitebox import (
 )
 from sklearn_whitebox._blocks import Blocks, chunk_rows
 from sklearn_whitebox.datasets import make_sparse_codes
+from sklearn_whitebox.estimators._stream_blocks import gather_rows
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -275,3 +277,114 @@ def test_processes_of_loky_give_the_clusters_of_one(method):
     with joblib.parallel_config(backend="loky", n_jobs=2):
         together = make().fit(X)
     np.testing.assert_array_equal(alone.labels_, together.labels_)
+
+
+class Changing:
+    """Blocks that are others from some pass on."""
+
+    def __init__(self, *passes):
+        # It is asked for an iterator once before it is read.
+        self.passes, self.n_read = passes, -1
+
+    def __iter__(self):
+        self.n_read += 1
+        return iter(self.passes[min(max(self.n_read, 1), len(self.passes)) - 1])
+
+
+@pytest.mark.parametrize("name", ["nearest_subspace", "redunet", "clusterer"])
+def test_blocks_that_change_between_passes_are_refused(name, data):
+    X, y = data
+    whole = [give(name, X[:900], y[:900]), give(name, X[900:], y[900:])]
+    make = ESTIMATORS[name]
+    with pytest.raises(ValueError, match=r"There were 2 blocks .* and now there are 1"):
+        make().fit_blocks(Changing(whole, whole[:1]))
+    with pytest.raises(ValueError, match=r"Block 1 had 600 rows .* now has 500"):
+        make().fit_blocks(Changing(whole, [whole[0], give(name, X[1000:], y[1000:])]))
+    reads = iter([whole[1], give(name, X[:20], y[:20])])
+    with pytest.raises(ValueError, match=r"Block 1 had 600 rows .* now has 20"):
+        make().fit_blocks([lambda: whole[0], lambda: next(reads)])
+    if name in LABELLED:
+        with pytest.raises(ValueError, match=r"Block 1 has labels \[5\] that no block"):
+            make().fit_blocks(Changing(whole, [whole[0], (X[900:], y[900:] * 0 + 5)]))
+
+
+@pytest.mark.parametrize("dtype", ["int8", "U3", object, bool])
+def test_classes_keep_the_type_of_the_labels(dtype, data):
+    X, y = data
+    y = y.astype("U1").astype(object) if dtype is object else y.astype(dtype)
+    model = NearestSubspaceClassifier(2).fit_blocks([(X[:9], y[:9]), (X[9:], y[9:])])
+    np.testing.assert_array_equal(model.classes_, np.unique(y))
+    assert model.classes_.dtype == np.asarray(y).dtype
+
+
+@pytest.mark.parametrize("name", ["nearest_subspace", "redunet", "crate"])
+def test_labels_that_are_no_classes_are_refused(name, data):
+    X, y = data
+    model = ESTIMATORS[name]()
+    with pytest.raises(ValueError, match=r"Block 1 has labels \['a'\], but blocks"):
+        model.fit_blocks([(X, y), (X[:5], np.repeat("a", 5))])
+    with pytest.raises(ValueError, match="Block 1: labels cannot be sorted"):
+        model.fit_blocks([(X, y), (X[:2], np.array([None, 1], dtype=object))])
+    with pytest.raises(ValueError, match="Block 0 has no labels"):
+        model.fit_blocks([(X, None)])
+    with pytest.raises(ValueError, match="Block 0: y contains NaN"):
+        model.fit_blocks([(X, np.where(y == 0, np.nan, y))])
+    with pytest.raises(ValueError, match="Unknown label type: continuous"):
+        model.fit_blocks([(X, X[:, 0])])
+
+
+def test_sparse_rows_and_half_lazy_pairs_are_refused(data):
+    array = pytest.importorskip("dask.array")
+    X, y = data
+    with pytest.raises(TypeError, match="X is sparse"):
+        NearestSubspaceClassifier().fit_blocks((csr_array(X), y))
+    for pair in [(array.from_array(X), y), (X, array.from_array(y))]:
+        with pytest.raises(TypeError, match="One of X and y is a lazy"):
+            NearestSubspaceClassifier().fit_blocks(pair)
+
+
+def test_passes_may_be_counted_by_numpy(data):
+    make, X = ESTIMATORS["autoencoder"], data[0][:600]
+    one, other = (make().fit_blocks(X, n_passes=n) for n in (2, np.int64(2)))
+    np.testing.assert_array_equal(one.transform(X), other.transform(X))
+
+
+@pytest.fixture(scope="module")
+def repeated():
+    """Make many rows of which twelve differ."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(12, 5)), np.arange(12) % 2
+    index = rng.integers(12, size=20_000)
+    return X[index], y[index]
+
+
+@pytest.mark.parametrize("model", [NearestSubspaceClassifier, CodingLengthClassifier])
+def test_repeated_rows_give_the_model_of_all_rows(model, repeated):
+    X = repeated[0][:100]
+    whole, blocks = model().fit(*repeated), model().fit_blocks(repeated)
+    np.testing.assert_allclose(
+        whole.predict_proba(X), blocks.predict_proba(X), atol=1e-9
+    )
+
+
+@pytest.mark.parametrize("n_anchors", [8, 300])
+def test_repeated_rows_give_the_clusters_of_all_rows(n_anchors, repeated):
+    make = partial(SubspaceClusterer, 3, subspace_dim=1, random_state=0)
+    whole = make(n_anchors=n_anchors).fit(repeated[0])
+    blocks = make(n_anchors=n_anchors).fit_blocks(repeated[0])
+    np.testing.assert_array_equal(whole.labels_, blocks.labels_)
+    np.testing.assert_array_equal(whole.isolated_, blocks.isolated_)
+    n_distinct = min(n_anchors, 12)
+    assert blocks.representation_.shape == (n_distinct, n_distinct)
+    assert len(np.unique(repeated[0][blocks.anchors_], axis=0)) == n_distinct
+
+
+def test_a_sample_of_repeated_rows_has_all_of_them_in_their_proportions(repeated):
+    X, y = repeated
+    parts = [(X[:7000], y[:7000]), (X[7000:], y[7000:])]
+    rows, labels = gather_rows(Blocks(parts, labelled=True).survey(), 600)
+    assert len(rows) == pytest.approx(600, abs=12)
+    assert len(np.unique(rows, axis=0)) == 12
+    assert np.mean(labels) == pytest.approx(np.mean(y), abs=0.02)
+    turned = Blocks((X[::-1].copy(), y[::-1].copy()), labelled=True).survey()
+    np.testing.assert_array_equal(gather_rows(turned, 600)[0], rows)
