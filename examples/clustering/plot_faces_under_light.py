@@ -112,7 +112,7 @@ plt.show()
 # The graph of the codes, sorted by the clusters found, has a block for each face. The subspaces of
 # the clusters, which keep three dimensions each, come close, since all of them describe lit heads:
 # a subspace need not be orthogonal to the others to be found.
-fig, axes = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
+fig, axes = plt.subplots(1, 2, figsize=(10, 4.2), layout="compressed")
 AffinityDisplay.from_estimator(clusterer, faces, ax=axes[0])
 PrincipalAngleDisplay.from_estimator(clusterer, ax=axes[1])
 plt.show()

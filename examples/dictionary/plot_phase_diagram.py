@@ -85,7 +85,7 @@ for name, colour in zip(methods, ("tab:red", "tab:blue"), strict=True):
 ax.set_xticks(ratios, ratios)
 ax.minorticks_off()
 ax.set(xlabel="samples per dimension", ylabel="angle of the worst atom (degrees)")
-ax.legend(fontsize=8, loc="lower left")
+ax.legend(fontsize=8, loc="center right")
 plt.show()
 
 # %%
