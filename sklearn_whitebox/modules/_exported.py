@@ -33,7 +33,10 @@ class RowsModule(nn.Module):
                 f"X has shape {tuple(X.shape)}, but this module takes rows of shape "
                 f"(n_samples, {self.n_features})."
             )
-        return X if X.is_floating_point() else X.to(torch.float64)
+        if not X.is_floating_point():
+            return X.to(torch.float64)
+        # Estimators take half precision as numbers, and do not compute in it.
+        return X if X.dtype in (torch.float32, torch.float64) else X.to(torch.float32)
 
 
 class Standardize(nn.Module):

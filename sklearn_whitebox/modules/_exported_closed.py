@@ -134,7 +134,8 @@ class Resampler(RowsModule):
         Returns
         -------
         Z : Tensor of shape (n_samples, n_channels * n_points)
-            Flattened values at the points, in the floating type of `X`.
+            Flattened values at the points, in the floating type of `X`, which is at
+            least single.
         """
         images = self._rows(X).reshape(X.shape[0], self.n_channels, self.n_pixels)
         weights = self.weights.to(images.dtype)

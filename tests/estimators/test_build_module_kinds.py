@@ -203,6 +203,28 @@ def test_images_sampled_along_circles(shape, max_radius):
     np.testing.assert_allclose(found, model.transform(X), atol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: PolarTransformer(3, input_shape=(8, 8)),
+        lambda: RateReductionClusterer(3, n_components=8, max_iter=1, random_state=0),
+        lambda: SparseAutoencoder(20, max_iter=2, random_state=0),
+    ],
+    ids=["polar", "clusterer", "autoencoder"],
+)
+def test_rows_of_half_precision_are_computed_with_in_single(make, dtype):
+    X, _ = digits()
+    rows = torch.from_numpy(X / 16).to(dtype)
+    model = make().fit(X / 16)
+    with torch.no_grad():
+        found = model.build_module()(rows)
+    found = found[0] if isinstance(found, tuple) else found
+    assert found.dtype == torch.float32
+    wanted = model.transform(rows.float().numpy())
+    np.testing.assert_allclose(found.numpy(), wanted, atol=1e-5)
+
+
 def test_modules_of_a_pipeline_follow_one_another():
     X, y = digits()
     polar = PolarTransformer(4, n_angles=16).fit(X)
