@@ -108,7 +108,8 @@ def test_a_model_in_mapped_memory_predicts(model, rows, tmp_path, answers, asser
     mapped = joblib.load(tmp_path / "model.joblib", mmap_mode="r")
     assert_same(answers(model, rows), answers(mapped, rows))
     save(mapped, tmp_path / "model.safetensors")
-    assert_same(vars(model), vars(load(tmp_path / "model.safetensors")))
+    # Not that of the model: some joblib changes the order of bytes.
+    assert_same(vars(mapped), vars(load(tmp_path / "model.safetensors")))
 
 
 def test_a_pickle_has_the_same_state(model, assert_same):
