@@ -397,7 +397,7 @@ def assert_same(one, two, path=""):
     if isinstance(one, np.ndarray):
         assert isinstance(two, np.ndarray), path
         assert (one.dtype, one.shape) == (two.dtype, two.shape), path
-        if one.dtype.kind in "OT":
+        if one.dtype.kind in {"O", "T"}:
             assert_same(one.ravel().tolist(), two.ravel().tolist(), path)
         else:
             assert one.tobytes() == two.tobytes(), path
