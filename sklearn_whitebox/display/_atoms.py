@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from sklearn_whitebox.display._axes import check_axes
-from sklearn_whitebox.display._classes import as_array, check_has
+from sklearn_whitebox.display._classes import as_features, check_has
 
 _ALTERNATIVES = (
     "SparseDictionaryLearner, LearnedSparseEncoder, SparseAutoencoder and "
@@ -101,7 +101,7 @@ class AtomsDisplay:
         ValueError
             If `image_shape` does not fit the atoms.
         """
-        display = cls(as_array(components), image_shape=image_shape)
+        display = cls(as_features(components), image_shape=image_shape)
         return display.plot(ax, **plot_settings)
 
     def mosaic(self, max_atoms=100):
@@ -123,7 +123,8 @@ class AtomsDisplay:
             If the atoms are no matrix of images of `image_shape`, there is none, or
             `max_atoms` is not positive.
         """
-        shape = tuple(self.image_shape)
+        is_shape = np.iterable(self.image_shape)
+        shape = tuple(self.image_shape) if is_shape else ()
         if len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] != 3):
             raise ValueError(
                 f"image_shape={self.image_shape} should be (height, width) or "
@@ -131,7 +132,7 @@ class AtomsDisplay:
             )
         if max_atoms < 1:
             raise ValueError(f"max_atoms={max_atoms} must be positive.")
-        atoms = np.asarray(self.components, dtype=float)[:max_atoms]
+        atoms = as_features(self.components)[:max_atoms]
         if atoms.ndim != 2 or len(atoms) == 0:
             raise ValueError(
                 f"components of shape {np.shape(self.components)} should have an atom "

@@ -122,6 +122,27 @@ def check_labels(y, name="y"):
     return y
 
 
+def check_named(values, name):
+    """Check that values come with names.
+
+    Parameters
+    ----------
+    values : dict
+        Values by name.
+    name : str
+        Name of the argument, for the message.
+
+    Raises
+    ------
+    TypeError
+        If they have no names.
+    """
+    if not hasattr(values, "items"):
+        raise TypeError(
+            f"{name} must be a dict of names and values, not a {type(values).__name__}."
+        )
+
+
 def as_array(values):
     """Give an array of what may be a tensor on any device.
 

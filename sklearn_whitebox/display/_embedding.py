@@ -171,7 +171,14 @@ class EmbeddingDisplay:
         -------
         display : EmbeddingDisplay
             Itself, with ``ax_`` and ``figure_``.
+
+        Raises
+        ------
+        ValueError
+            If `max_points` is not positive.
         """
+        if max_points < 1:
+            raise ValueError(f"max_points={max_points} must be positive.")
         self.ax_, self.figure_ = check_axes(ax, "EmbeddingDisplay", figsize=(6, 5))
         points, labels = np.asarray(self.points, dtype=float), np.asarray(self.labels)
         classes = np.unique(labels)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from sklearn_whitebox.display._axes import check_panels
+from sklearn_whitebox.display._classes import check_named
 from sklearn_whitebox.display._layer_measures import measure_layers
 
 # Panel: kinds of networks it is for, told by a statistic they have, with the label of
@@ -209,9 +210,12 @@ class LayerStatisticsDisplay:
 
         Raises
         ------
+        TypeError
+            If the statistics have no names.
         ValueError
             If there is nothing to draw.
         """
+        check_named(statistics, "statistics")
         return cls({k: np.asarray(v) for k, v in statistics.items()}).plot(
             ax, **plot_settings
         )

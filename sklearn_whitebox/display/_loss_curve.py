@@ -3,7 +3,7 @@
 import numpy as np
 
 from sklearn_whitebox.display._axes import check_axes
-from sklearn_whitebox.display._classes import as_array, check_has
+from sklearn_whitebox.display._classes import as_array, check_has, check_named
 
 # What is drawn of an estimator, and the label of each curve.
 _CURVES = {
@@ -185,11 +185,7 @@ class LossCurveDisplay:
         ValueError
             If no curve holds a finite number.
         """
-        if not hasattr(curves, "items"):
-            raise TypeError(
-                "curves must be a dict of names and values, as "
-                f"{{'training': values}}, not a {type(curves).__name__}."
-            )
+        check_named(curves, "curves")
         curves = {name: as_array(v).astype(float) for name, v in curves.items()}
         if not any(np.isfinite(values).any() for values in curves.values()):
             raise ValueError(

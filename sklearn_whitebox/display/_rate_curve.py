@@ -3,7 +3,12 @@
 import numpy as np
 
 from sklearn_whitebox.display._axes import check_axes
-from sklearn_whitebox.display._classes import as_array, as_features, check_has
+from sklearn_whitebox.display._classes import (
+    check_features,
+    check_has,
+    check_labels,
+    check_named,
+)
 from sklearn_whitebox.functional import optimal_rate_reduction
 from sklearn_whitebox.metrics import rate_reduction_score
 
@@ -106,13 +111,18 @@ class RateCurveDisplay:
 
         Raises
         ------
+        TypeError
+            If the features have no names.
         ValueError
-            If the lengths of features and `y` differ, or there are no features.
+            If the lengths of features and `y` differ, there are no features, or a
+            class is missing.
         """
-        y = as_array(y)
+        check_named(features, "features")
+        y = check_labels(y)
         dimensions, rates = {}, {}
         for name, several in features.items():
-            several = sorted(map(as_features, several), key=lambda Z: Z.shape[1])
+            several = [check_features(Z, y)[0] for Z in several]
+            several = sorted(several, key=lambda Z: Z.shape[1])
             dimensions[name] = [Z.shape[1] for Z in several]
             rates[name] = [
                 rate_reduction_score(Z, y, distortion=distortion) for Z in several

@@ -5,7 +5,7 @@ from sklearn.metrics import accuracy_score
 from sklearn.model_selection import cross_validate
 
 from sklearn_whitebox.display._axes import check_axes
-from sklearn_whitebox.display._classes import as_array
+from sklearn_whitebox.display._classes import as_array, check_named
 
 
 class ScoreTimeDisplay:
@@ -181,11 +181,7 @@ class ScoreTimeDisplay:
         ValueError
             If there is no method, or one has no time.
         """
-        if not hasattr(y_pred, "items"):
-            raise TypeError(
-                "y_pred must be a dict of names and predictions, not a "
-                f"{type(y_pred).__name__}."
-            )
+        check_named(y_pred, "y_pred")
         missing = [name for name in y_pred if name not in times]
         if missing or not y_pred:
             raise ValueError(

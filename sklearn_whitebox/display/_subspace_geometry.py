@@ -3,6 +3,8 @@
 import numpy as np
 from scipy.linalg import orth, svdvals
 
+from sklearn_whitebox.display._classes import as_array
+
 SUMMARIES = {"smallest": np.min, "mean": np.mean, "largest": np.max}
 
 
@@ -106,7 +108,7 @@ def check_bases(bases):
     ValueError
         If they are not, or there is none.
     """
-    matrices = [np.asarray(basis) for basis in bases]
+    matrices = [as_array(basis) for basis in bases]
     matrices = [m.astype(np.result_type(m, np.float64)) for m in matrices]
     if not matrices:
         raise ValueError("bases is empty; give at least one basis.")

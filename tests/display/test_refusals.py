@@ -139,19 +139,60 @@ def test_layers_need_a_row_and_as_many_labels():
         measure(encoder, X[:0])
 
 
-def test_curves_need_names_and_may_need_gradients():
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("LossCurveDisplay", ([3.0, 2.0],)),
+        ("LayerStatisticsDisplay", (np.ones(3),)),
+        ("RateCurveDisplay", ([Z], LABELS)),
+        ("ScoreTimeDisplay", (LABELS, LABELS, {"copy": 1.0})),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_values_need_names(name, arguments):
+    with pytest.raises(TypeError, match="must be a dict of names and values"):
+        draw(name, *arguments)
+
+
+def test_tensors_may_need_gradients():
     torch = pytest.importorskip("torch")
-    with pytest.raises(TypeError, match="curves must be a dict"):
-        draw("LossCurveDisplay", [3.0, 2.0])
-    display = draw("LossCurveDisplay", {"loss": torch.ones(3, requires_grad=True)})
+    curve, basis = (torch.ones(3, requires_grad=True), torch.eye(3, requires_grad=True))
+    display = draw("LossCurveDisplay", {"loss": curve})
     assert display.curves["loss"].tolist() == [1, 1, 1]
+    display = displays.PrincipalAngleDisplay.from_bases([basis[:1], basis[1:]])
+    assert display.angles[0, 1] == pytest.approx(90)
 
 
-def test_scores_need_names_and_are_single():
+def test_rates_need_matrices_and_a_class_for_each_row():
+    labels = np.where(LABELS == "a", np.nan, 1.0)
+    with pytest.raises(ValueError, match="y holds missing labels"):
+        draw("RateCurveDisplay", {"a": [Z]}, labels)
+    with pytest.raises(ValueError, match="do not fit"):
+        draw("RateCurveDisplay", {"a": Z}, LABELS)
+
+
+def test_scores_are_single():
     X, y = load_iris(return_X_y=True)
-    with pytest.raises(TypeError, match="y_pred must be a dict"):
-        draw("ScoreTimeDisplay", y, y, {"copy": 1.0})
+    scoring = ["accuracy", "f1_macro"]
     with pytest.raises(ValueError, match="scoring is a single score"):
         displays.ScoreTimeDisplay.from_estimator(
-            GaussianNB(), X, y, cv=2, scoring=["accuracy", "f1_macro"]
+            GaussianNB(), X, y, cv=2, scoring=scoring
         )
+
+
+@pytest.mark.parametrize("shape", [None, 4, (4,), (1, 2, 2)])
+def test_shapes_of_atoms_are_named(shape):
+    with pytest.raises(ValueError, match=r"image_shape=.* should be"):
+        draw("AtomsDisplay", np.eye(4), image_shape=shape)
+
+
+def test_atoms_are_real_and_may_be_sparse():
+    with pytest.raises(ValueError, match="must be real"):
+        draw("AtomsDisplay", 1j * np.eye(4), image_shape=(2, 2))
+    display = draw("AtomsDisplay", sparse.eye_array(4), image_shape=(2, 2))
+    np.testing.assert_array_equal(display.components, np.eye(4))
+
+
+def test_some_points_have_to_be_drawn():
+    with pytest.raises(ValueError, match="max_points=0 must be positive"):
+        draw("EmbeddingDisplay", Z, LABELS, max_points=0)
