@@ -84,11 +84,9 @@ def main(arguments=None):
 
 def _fit(options):
     # Importing the estimators takes a second; errors of the command line should not.
-    import numpy as np
-
     import sklearn_whitebox
     from sklearn_whitebox.distributed._fit import fit_distributed
-    from sklearn_whitebox.distributed._read import read_table
+    from sklearn_whitebox.distributed._read import read_table, read_weights
 
     _check_output(Path(options.output))
     estimator = getattr(sklearn_whitebox, options.estimator)(
@@ -100,7 +98,7 @@ def _fit(options):
         X_val, y_val = read_table(options.validation, options.target)
     weight = None
     if options.weight is not None:
-        weight = np.load(options.weight, allow_pickle=False)
+        weight = read_weights(options.weight)
     return fit_distributed(
         estimator,
         X,
@@ -121,6 +119,10 @@ def _check_output(path):
         raise ValueError(f"--output {path} must end in .safetensors.")
     if not path.absolute().parent.is_dir():
         raise ValueError(f"--output {path} is in a folder that does not exist.")
+    if path.is_dir():
+        raise ValueError(f"--output {path} is a folder; give the path of a file.")
+    if not os.access(path.absolute().parent, os.W_OK):
+        raise ValueError(f"--output {path} is in a folder that cannot be written.")
 
 
 def _read_params(text, kind):

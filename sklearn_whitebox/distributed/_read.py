@@ -28,7 +28,8 @@ def read_table(path, target):
     Raises
     ------
     ValueError
-        If the file cannot be read or has no such target.
+        If the file cannot be read, has no such target, or the target of a row is
+        missing.
     """
     path = Path(path)
     if not path.is_file():
@@ -45,7 +46,41 @@ def read_table(path, target):
         reason = " ".join(str(error).split())
         raise ValueError(f"{path.name} cannot be read ({reason}).") from error
     _check_has(path, target, table.columns, "column")
+    missing = np.flatnonzero(table[target].isna())
+    if len(missing):
+        raise ValueError(
+            f"{path.name} has {len(missing)} rows without {target!r}, the first of "
+            f"them is number {missing[0] + 1}; leave them out."
+        )
     return table.drop(columns=target), table[target].to_numpy()
+
+
+def read_weights(path):
+    """Read a weight for every row.
+
+    Parameters
+    ----------
+    path : str or path
+        A ``.npy`` file.
+
+    Returns
+    -------
+    weights : ndarray
+        Weights.
+
+    Raises
+    ------
+    ValueError
+        If the file cannot be read.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"There is no file {path}.")
+    try:
+        with path.open("rb") as file:
+            return np.lib.format.read_array(file, allow_pickle=False)
+    except (ValueError, OSError, EOFError, TypeError) as error:
+        raise ValueError(f"{path.name} is no readable .npy file.") from error
 
 
 def _read_arrays(path, target):

@@ -67,6 +67,10 @@ def test_tables_are_read(kind, rng, tmp_path):
         (["--params", '{"max_iter": -1}'], "max_iter"),
         (["--output", "model.pkl"], "must end in .safetensors"),
         (["--output", "nowhere/model.safetensors"], "does not exist"),
+        (["--output", "folder.safetensors"], "is a folder"),
+        (["--weight", "none.npy"], "There is no file none.npy"),
+        (["--weight", "empty.npy"], "empty.npy is no readable .npy file"),
+        (["--weight", "train.npz"], "train.npz is no readable .npy file"),
         (["--estimator", "CRATERegressor", "--params", '{"max_time": 1}'], "max_time"),
     ],
 )
@@ -74,9 +78,30 @@ def test_what_does_not_serve_is_said_in_a_line(
     arrays, tmp_path, capsys, monkeypatch, words, message
 ):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.safetensors").mkdir()
+    (tmp_path / "empty.npy").touch()
     defaults = ["--data", str(arrays), "--output", "model.safetensors"]
     assert main([*defaults, *words]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert message in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("missing", [None, np.nan])
+def test_rows_without_a_target_are_refused(missing, tmp_path, capsys):
+    pandas = pytest.importorskip("pandas")
+    label = [1.0, 2.0, missing] if missing is not None else ["a", "b", None]
+    path = tmp_path / "train.csv"
+    pandas.DataFrame({"a": [1, 2, 3], "label": label}).to_csv(path, index=False)
+    assert run(tmp_path, "--data", path, "--target", "label") == 2
+    message = "train.csv has 1 rows without 'label', the first of them is number 3"
+    assert message in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_written_is_refused_first(
+    arrays, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr("os.access", lambda path, mode: path != tmp_path)
+    assert run(tmp_path, "--data", arrays) == 2
+    assert "in a folder that cannot be written" in capsys.readouterr().err
