@@ -10,6 +10,7 @@ from sklearn.exceptions import InconsistentVersionWarning
 
 from sklearn_whitebox import KSubspaces
 from sklearn_whitebox.estimators import _base
+from sklearn_whitebox.persistence import SKOPS_TRUSTED
 
 
 def pickled(**changes):
@@ -86,3 +87,16 @@ def test_an_older_format_is_led_to_the_present_one(monkeypatch):
 def test_joblib_keeps_version_and_state(compress, small, tmp_path, assert_same):
     joblib.dump(small, tmp_path / "model.joblib", compress=compress)
     assert_same(vars(small), vars(joblib.load(tmp_path / "model.joblib")))
+
+
+def test_skops_follows_the_rules_of_pickles(monkeypatch):
+    skops = pytest.importorskip("skops.io")
+    with monkeypatch.context() as later:
+        later.setattr(_base, "_VERSION", "9.8.7")
+        same_format = skops.dumps(KSubspaces(3))
+        later.setattr(_base, "_STATE_FORMAT", 2)
+        newer_format = skops.dumps(KSubspaces(3))
+    with pytest.warns(_base.WhiteboxVersionWarning, match=r"9\.8\.7"):
+        assert skops.loads(same_format, trusted=SKOPS_TRUSTED).n_clusters == 3
+    with pytest.raises(ValueError, match=r"9\.8\.7 in state format 2"):
+        skops.loads(newer_format, trusted=SKOPS_TRUSTED)
