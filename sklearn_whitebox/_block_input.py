@@ -201,7 +201,11 @@ def read_block(numbered, form):
         If it cannot be used; the message begins with its number.
     """
     block, index = numbered
-    value = _load(block)
+    try:
+        value = _load(block)
+    except Exception as error:
+        error.add_note(f"This is from loading block {index}.")
+        raise
     y = None
     if form.labelled:
         if not isinstance(value, tuple | list) or len(value) != 2:

@@ -388,3 +388,14 @@ def test_a_sample_of_repeated_rows_has_all_of_them_in_their_proportions(repeated
     assert np.mean(labels) == pytest.approx(np.mean(y), abs=0.02)
     turned = Blocks((X[::-1].copy(), y[::-1].copy()), labelled=True).survey()
     np.testing.assert_array_equal(gather_rows(turned, 600)[0], rows)
+
+
+@pytest.mark.parametrize("name", ["nearest_subspace", "dictionary"])
+def test_what_a_function_raises_tells_the_block(name, data):
+    def fail():
+        raise OSError("no such disk")
+
+    blocks = [lambda: give(name, *data), fail]
+    with pytest.raises(OSError, match="no such disk") as caught:
+        ESTIMATORS[name]().fit_blocks(blocks)
+    assert caught.value.__notes__ == ["This is from loading block 1."]

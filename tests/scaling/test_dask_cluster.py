@@ -9,6 +9,7 @@ import itertools
 import os
 import signal
 import sys
+import threading
 from functools import partial
 
 import joblib
@@ -119,13 +120,18 @@ def search(estimator, grid, X, y, scoring=sum_output, cv=None):
 
 def on_cluster(function, *, seconds=300, **options):
     """Call a function with joblib's tasks on the cluster; fail if it hangs."""
+    future = concurrent.futures.Future()
 
     def call():
-        with joblib.parallel_config(backend="dask", **options):
-            return function()
+        try:
+            with joblib.parallel_config(backend="dask", **options):
+                future.set_result(function())
+        except BaseException as error:
+            future.set_exception(error)
 
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        return pool.submit(call).result(timeout=seconds)
+    # A pool would wait for a thread that hangs, and so would the end of the tests.
+    threading.Thread(target=call, daemon=True).start()
+    return future.result(timeout=seconds)
 
 
 def test_no_public_estimator_is_forgotten():
