@@ -26,8 +26,10 @@ def public_objects():
     ):
         module = importlib.import_module(f"sklearn_whitebox.{package}")
         for name in module.__all__:
-            yield f"sklearn_whitebox.{package}.{name}"
             value = getattr(module, name)
+            if not callable(value):
+                continue  # a constant has no docstring of its own
+            yield f"sklearn_whitebox.{package}.{name}"
             if inspect.isclass(value):
                 for method, function in inspect.getmembers(value):
                     own = method in vars(value) and not method.startswith("_")
