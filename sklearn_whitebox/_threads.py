@@ -126,8 +126,8 @@ def run_blocks(function, blocks, *, n_jobs=None, in_place=False, batch_size="aut
     That is threads unless the caller named another: under ``parallel_config("dask")``
     blocks travel to the workers of a cluster. BLAS runs on one thread wherever a block
     is computed, so that results do not depend on the backend. Inside a task of dask,
-    blocks stay in the threads of that task: arrays handed on to a further worker would
-    be lost with it.
+    which owns one thread, blocks come one after the other: arrays handed on to a
+    further worker would be lost with it.
 
     Parameters
     ----------
@@ -180,7 +180,8 @@ def _make_parallel(n_jobs, in_place, **options):
     if in_place:
         return Parallel(n_jobs=n_jobs, require="sharedmem", **options)
     if _is_dask_task():
-        return Parallel(n_jobs=n_jobs, backend="threading", **options)
+        # Threads would be as many as the cluster has workers, whatever n_jobs says.
+        return Parallel(backend="sequential", **options)
     return Parallel(n_jobs=n_jobs, prefer="threads", **options)
 
 
