@@ -3,12 +3,14 @@
 import sys
 import warnings
 
-# Decorators put their own frames between a caller and a method.
-_INSIDE = ("sklearn_whitebox", "sklearn", "contextlib")
+# Decorators of scikit-learn put their own frames between a caller and a method.
+_INSIDE = ("sklearn_whitebox.", "sklearn.base.", "sklearn.utils._", "contextlib.")
 
 
 def warn(message, category=UserWarning):
     """Warn with the line of whoever called from outside of this library.
+
+    That is a line of scikit-learn where a search or a pipeline called.
 
     Parameters
     ----------
@@ -18,11 +20,11 @@ def warn(message, category=UserWarning):
         Class of the warning.
     """
     level, frame = 1, sys._getframe()
-    while frame is not None and _package(frame) in _INSIDE:
+    while frame is not None and _module(frame).startswith(_INSIDE):
         level, frame = level + 1, frame.f_back
     warnings.warn(message, category, stacklevel=level)
 
 
-def _package(frame):
+def _module(frame):
     # Code run by `exec` need not have a name.
-    return str(frame.f_globals.get("__name__", "")).partition(".")[0]
+    return f"{frame.f_globals.get('__name__', '')}."

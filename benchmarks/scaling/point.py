@@ -157,8 +157,7 @@ def write_file(n):
 
 
 def parallel(n):
-    """Time with two processes against one, interleaved; workers are warm."""
-    import joblib
+    """Time with two processes against one, with workers that are warm."""
     from distributed import Client, LocalCluster
 
     write_file(n)
@@ -166,30 +165,39 @@ def parallel(n):
         partial(load, str(Path("X.npy").resolve()), start, 20_000)
         for start in range(0, n, 20_000)
     ]
-    found = []
+    found = share(loads, "loky", n_jobs=2)
+    # A cluster that waits would be in the way of the processes of loky.
     with (
         LocalCluster(2, threads_per_worker=1, dashboard_address=None) as cluster,
         Client(cluster),
     ):
-        for name, settings in HEAVY.items():
-            model = make(name).set_params(**settings)
-            for backend, options in (("dask", {}), ("loky", {"n_jobs": 2})):
-                with joblib.parallel_config(backend=backend, **options):
-                    model.fit_blocks(loads[:4])
-                times = {"alone": [], "together": []}
-                for _ in range(3):
-                    start = time.perf_counter()
-                    model.fit_blocks(loads)
-                    middle = time.perf_counter()
-                    with joblib.parallel_config(backend=backend, **options):
-                        model.fit_blocks(loads)
-                    times["alone"].append(middle - start)
-                    times["together"].append(time.perf_counter() - middle)
-                medians = {key: float(np.median(value)) for key, value in times.items()}
-                what = ", ".join(f"`{key}={value}`" for key, value in settings.items())
-                what = f"`{name}`, {what}, {n:,} rows"
-                found.append({"what": what, "backend": backend, **medians})
+        found += share(loads, "dask")
     return {"parallel": found}
+
+
+def share(loads, backend, **options):
+    """Time fits with and without a backend, interleaved."""
+    import joblib
+
+    found = []
+    for name, settings in HEAVY.items():
+        model = make(name).set_params(**settings)
+        with joblib.parallel_config(backend=backend, **options):
+            model.fit_blocks(loads)
+        times = {"alone": [], "together": []}
+        for _ in range(3):
+            start = time.perf_counter()
+            model.fit_blocks(loads)
+            middle = time.perf_counter()
+            with joblib.parallel_config(backend=backend, **options):
+                model.fit_blocks(loads)
+            times["alone"].append(middle - start)
+            times["together"].append(time.perf_counter() - middle)
+        medians = {key: float(np.median(value)) for key, value in times.items()}
+        what = ", ".join(f"`{key}={value}`" for key, value in settings.items())
+        what = f"`{name}`, {what}, {20_000 * len(loads):,} rows"
+        found.append({"what": what, "backend": backend, **medians})
+    return found
 
 
 def load(path, start, size):
