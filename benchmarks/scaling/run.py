@@ -244,8 +244,8 @@ def extrapolation(curves):
     """Tell what 10⁸ rows would take if the largest point went on in proportion."""
     lines = [
         "| `fit_blocks` of | measured at | µs a row | 10⁸ rows on one core | "
-        "shared by 32 cores |",
-        "|---|--:|--:|--:|--:|",
+        "chunks are shared out |",
+        "|---|--:|--:|--:|---|",
     ]
     largest = {}
     for (name, method), points in curves.items():
@@ -254,7 +254,7 @@ def extrapolation(curves):
     for name, last in sorted(largest.items()):
         each = last["seconds"] / last["n"]
         total = each * 1e8
-        shared = duration(total / 32) if name in SHARED else "not shared"
+        shared = "by joblib" if name in SHARED else "no"
         lines.append(
             f"| `{name}` | {last['n']:,} | {1e6 * each:.1f} | {duration(total)} | "
             f"{shared} |"
